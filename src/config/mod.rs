@@ -1,0 +1,1 @@
+//! Configuration: parse into the raw types of [`schema`], then resolve.

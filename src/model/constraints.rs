@@ -1,0 +1,198 @@
+//! Constraints: what a job may ask of the kernel, and what became of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::ByteSize;
+
+/// The limit on CPU time. `cpu_quota` and `cpu_max` are two spellings of one thing, so there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuLimit {
+    /// `cpu_quota`: percent of one core; 0 is unlimited.
+    Quota(u32),
+    /// `cpu_max`: microseconds of CPU time in each period; no quota is unlimited.
+    Max {
+        /// Microseconds of CPU time; `None` is `max`.
+        quota_us: Option<u64>,
+        /// Length of the period in microseconds.
+        period_us: u64,
+    },
+}
+
+/// The I/O scheduling class and priority (ioprio_set(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IoClass {
+    /// Served when nobody else wants the disk.
+    Idle,
+    /// The default class; 0 is the highest of its levels, 7 the lowest.
+    BestEffort(u8),
+    /// Served first; needs CAP_SYS_ADMIN or CAP_SYS_NICE.
+    Realtime(u8),
+}
+
+impl fmt::Display for IoClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("idle"),
+            Self::BestEffort(level) => write!(f, "best-effort:{level}"),
+            Self::Realtime(level) => write!(f, "realtime:{level}"),
+        }
+    }
+}
+
+/// What a job asks for. `None` asks for nothing: the kernel's default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Constraints {
+    /// Limit on CPU time (`cpu.max`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuLimit>,
+    /// Share of CPU time under contention, 1 to 10000 (`cpu.weight`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_weight: Option<u16>,
+    /// Hard limit on memory (`memory.max`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<ByteSize>,
+    /// Memory above which the workload is slowed (`memory.high`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<ByteSize>,
+    /// Limit on swap (`memory.swap.max`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_swap: Option<ByteSize>,
+    /// Share of disk time in percent of the kernel's maximum, 1 to 100 (`io.weight`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u8>,
+    /// Limits per device, a line each, as the kernel takes them (`io.max`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_max: Option<Vec<String>>,
+    /// CPU scheduling priority of every thread, -20 to 19 (setpriority(2)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    /// Preference of the kernel's OOM killer, -1000 to 1000 (`/proc/PID/oom_score_adj`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i16>,
+    /// Most processes and threads (`pids.max`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tasks_max: Option<u64>,
+    /// CPUs the workload may run on, as `0-3,8` (`cpuset.cpus`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<String>,
+    /// I/O scheduling class of every thread (ioprio_set(2)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_class: Option<IoClass>,
+    /// Do not start where a requested constraint cannot be put in force.
+    pub strict: bool,
+}
+
+/// A constraint by the name it has in a job file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "named and described in Constraints")]
+pub enum ConstraintName {
+    CpuQuota,
+    CpuMax,
+    CpuWeight,
+    MemoryLimit,
+    MemoryHigh,
+    MemorySwap,
+    IoWeight,
+    IoMax,
+    Nice,
+    OomScoreAdj,
+    TasksMax,
+    Cpus,
+    IoClass,
+}
+
+impl ConstraintName {
+    /// The key of a job file.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CpuQuota => "cpu_quota",
+            Self::CpuMax => "cpu_max",
+            Self::CpuWeight => "cpu_weight",
+            Self::MemoryLimit => "memory_limit",
+            Self::MemoryHigh => "memory_high",
+            Self::MemorySwap => "memory_swap",
+            Self::IoWeight => "io_weight",
+            Self::IoMax => "io_max",
+            Self::Nice => "nice",
+            Self::OomScoreAdj => "oom_score_adj",
+            Self::TasksMax => "tasks_max",
+            Self::Cpus => "cpus",
+            Self::IoClass => "io_class",
+        }
+    }
+}
+
+impl fmt::Display for ConstraintName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Constraints {
+    /// Every constraint that is asked for, with its value as people write it.
+    #[must_use]
+    pub fn requested(&self) -> Vec<(ConstraintName, String)> {
+        use ConstraintName as N;
+        let mut list = Vec::new();
+        match self.cpu {
+            Some(CpuLimit::Quota(0)) => list.push((N::CpuQuota, "unlimited".into())),
+            Some(CpuLimit::Quota(percent)) => list.push((N::CpuQuota, format!("{percent}%"))),
+            Some(CpuLimit::Max { quota_us, period_us }) => {
+                let quota = quota_us.map_or_else(|| "max".into(), |q| q.to_string());
+                list.push((N::CpuMax, format!("{quota} {period_us}")));
+            }
+            None => {}
+        }
+        let mut add = |name, value: Option<String>| {
+            if let Some(value) = value {
+                list.push((name, value));
+            }
+        };
+        add(N::CpuWeight, self.cpu_weight.map(|v| v.to_string()));
+        add(N::MemoryLimit, self.memory_limit.map(|v| v.to_string()));
+        add(N::MemoryHigh, self.memory_high.map(|v| v.to_string()));
+        add(N::MemorySwap, self.memory_swap.map(|v| v.to_string()));
+        add(N::IoWeight, self.io_weight.map(|v| format!("{v}%")));
+        add(N::IoMax, self.io_max.as_ref().map(|v| v.join("; ")));
+        add(N::Nice, self.nice.map(|v| v.to_string()));
+        add(N::OomScoreAdj, self.oom_score_adj.map(|v| v.to_string()));
+        add(N::TasksMax, self.tasks_max.map(|v| v.to_string()));
+        add(N::Cpus, self.cpus.clone());
+        add(N::IoClass, self.io_class.map(|v| v.to_string()));
+        list
+    }
+}
+
+/// What became of one constraint. `applied` only after the value was read back from the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConstraintStatus {
+    /// The key of the job file.
+    pub name: ConstraintName,
+    /// What the job asks for.
+    pub requested: String,
+    /// It was read back and is in force.
+    pub applied: bool,
+    /// What was read back; `None` where nothing could be read.
+    pub actual: Option<String>,
+    /// By which mechanism, or tried with which.
+    pub backend: Backend,
+    /// Why it is not in force, and what would help.
+    pub reason: Option<String>,
+}
+
+/// The mechanism behind a constraint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// An attribute of the process itself: nice, oom_score_adj.
+    Process,
+    /// None that this version has.
+    None,
+}

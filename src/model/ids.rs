@@ -1,0 +1,179 @@
+//! Identifiers: the names of jobs and of runs, checked once, when they are made.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest job name, and longest instance name, in bytes.
+pub const MAX_NAME: usize = 64;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// The name has no characters.
+    #[error("the name is empty")]
+    Empty,
+    /// The name is longer than [`MAX_NAME`] bytes.
+    #[error("the name has {0} characters, at most {MAX_NAME} are allowed")]
+    TooLong(usize),
+    /// The name starts with a character that only may follow.
+    #[error("the name starts with {0:?}; it has to start with a-z or 0-9")]
+    BadStart(char),
+    /// The name holds a character outside `a-z 0-9 . _ -`.
+    #[error("the name holds {0:?}; a-z, 0-9, '.', '_' and '-' are allowed")]
+    BadCharacter(char),
+}
+
+/// Checks one name against `[a-z0-9][a-z0-9._-]{0,63}`.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check_name(name: &str) -> Result<(), NameError> {
+    let first = name.chars().next().ok_or(NameError::Empty)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if let Some(bad) = name.chars().find(|&c| !plain(c) && !matches!(c, '.' | '_' | '-')) {
+        return Err(NameError::BadCharacter(bad));
+    }
+    if !plain(first) {
+        return Err(NameError::BadStart(first));
+    }
+    if name.len() > MAX_NAME {
+        return Err(NameError::TooLong(name.len()));
+    }
+    Ok(())
+}
+
+/// The name of a job: the stem of its file, or `stem@instance`. Safe as one path component.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobId(Arc<str>);
+
+impl JobId {
+    /// A job that is its file's only one.
+    ///
+    /// # Errors
+    /// The stem is no name.
+    pub fn new(stem: &str) -> Result<Self, NameError> {
+        check_name(stem)?;
+        Ok(Self(stem.into()))
+    }
+
+    /// One instance of a template: `stem@entry`.
+    ///
+    /// # Errors
+    /// One of the two is no name.
+    pub fn instance(stem: &str, entry: &str) -> Result<Self, NameError> {
+        check_name(stem)?;
+        check_name(entry)?;
+        Ok(Self(format!("{stem}@{entry}").into()))
+    }
+
+    /// The whole name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The stem of the file that declares the job.
+    #[must_use]
+    pub fn stem(&self) -> &str {
+        self.0.split_once('@').map_or(&self.0, |(stem, _)| stem)
+    }
+}
+
+impl TryFrom<String> for JobId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        match text.split_once('@') {
+            Some((stem, entry)) => Self::instance(stem, entry),
+            None => Self::new(&text),
+        }
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One execution of a job. Sorts by the time at which it was made; safe as one path component.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(Arc<str>);
+
+impl RunId {
+    /// Makes an id from the wall clock (milliseconds since 1970) and some random bits,
+    /// which keep two runs apart that begin in the same millisecond.
+    #[must_use]
+    pub fn new(unix_ms: i64, random: u32) -> Self {
+        Self(format!("{:011x}-{random:08x}", unix_ms.max(0)).into())
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        check_name(&text)?;
+        Ok(Self(text.into()))
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.0.as_ref().to_owned()
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_what_the_contract_says() {
+        for good in ["a", "0", "channel-7", "a.b_c-d", &"x".repeat(64)] {
+            assert_eq!(check_name(good), Ok(()), "{good}");
+        }
+        assert_eq!(check_name(""), Err(NameError::Empty));
+        assert_eq!(check_name(&"x".repeat(65)), Err(NameError::TooLong(65)));
+        assert_eq!(check_name(".a"), Err(NameError::BadStart('.')));
+        assert_eq!(check_name("A"), Err(NameError::BadCharacter('A')));
+        assert_eq!(check_name("a/b"), Err(NameError::BadCharacter('/')));
+        assert_eq!(check_name("ü"), Err(NameError::BadCharacter('ü')));
+    }
+
+    #[test]
+    fn an_instance_knows_its_stem_and_survives_a_round_trip() {
+        let id = JobId::instance("channel", "a").expect("a good name");
+        assert_eq!((id.as_str(), id.stem()), ("channel@a", "channel"));
+        assert_eq!(JobId::try_from(String::from("channel@a")), Ok(id));
+        assert!(JobId::try_from(String::from("a@b@c")).is_err());
+        assert!(JobId::try_from(String::from("../x")).is_err());
+    }
+
+    #[test]
+    fn run_ids_sort_by_time() {
+        assert!(RunId::new(1_700_000_000_000, u32::MAX) < RunId::new(1_700_000_000_001, 0));
+    }
+}

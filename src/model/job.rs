@@ -1,0 +1,250 @@
+//! A job with every default filled in: what a file and its profiles came to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::constraints::Constraints;
+use super::ids::JobId;
+use super::process::Pid;
+use super::signal::Signal;
+use super::units::millis;
+
+/// A resolved job. Recorded with every run, so fields may be added but never change their meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its name.
+    pub id: JobId,
+    /// For people.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The profiles it was made from, in order of application.
+    #[serde(default)]
+    pub profiles: Vec<String>,
+    /// What its exits mean.
+    pub lifecycle: Lifecycle,
+    /// What it runs for.
+    pub intent: Intent,
+    /// Counts towards the platform's service level.
+    pub sla_eligible: bool,
+    /// Free labels.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// Where its workload comes from.
+    pub workload: Workload,
+    /// What it asks of the kernel.
+    #[serde(default)]
+    pub constraints: Constraints,
+    /// When it starts again.
+    pub restart: Restart,
+    /// How it is ended.
+    pub stop: Stop,
+    /// How long it may take.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+impl Job {
+    /// The command, for an exec job.
+    #[must_use]
+    pub fn exec(&self) -> Option<&Exec> {
+        match &self.workload {
+            Workload::Exec(exec) => Some(exec),
+            Workload::Attach(_) => None,
+        }
+    }
+}
+
+/// Whether a job starts its workload or takes one over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workload {
+    /// Started by us.
+    Exec(Exec),
+    /// Already running; observed and constrained, never signalled.
+    Attach(Attach),
+}
+
+/// A workload that is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exec {
+    /// The program and its arguments; never empty, never a shell's.
+    pub command: Vec<String>,
+    /// Where it starts; `/` without.
+    #[serde(default)]
+    pub working_dir: Option<PathBuf>,
+    /// Set over what `env_files` hold.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Files of `KEY=value` lines, read at each start.
+    #[serde(default)]
+    pub env_files: Vec<PathBuf>,
+    /// User name or number; the supervisor's own without.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Group name or number; the user's own without.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// File mode creation mask (umask(2)); 022 without.
+    #[serde(default)]
+    pub umask: Option<u32>,
+    /// Where standard output and standard error go.
+    #[serde(default)]
+    pub output: Output,
+}
+
+/// Which running process an attach job governs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// The process with this number.
+    Pid(Pid),
+    /// The process whose number a file holds.
+    PidFile(PathBuf),
+    /// The process that fits.
+    Match(Match),
+}
+
+/// Which process fits. Every condition given has to hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Match {
+    /// Its name (`/proc/PID/comm`).
+    pub name: Option<String>,
+    /// A regular expression that its arguments, joined by spaces, contain.
+    pub args: Option<String>,
+    /// The user it runs as.
+    pub user: Option<String>,
+    /// The least time it has been running.
+    #[serde(with = "optional_millis")]
+    pub min_runtime: Option<Duration>,
+}
+
+mod optional_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+    }
+}
+
+/// Where a workload's output goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// Appended to `<state>/logs/<job>.log`.
+    #[default]
+    File,
+    /// Sent to the systemd journal; to the file where there is none.
+    Journal,
+    /// Thrown away.
+    Null,
+}
+
+/// What an exit means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Lifecycle {
+    /// Exit 0 is completion.
+    #[default]
+    Oneshot,
+    /// Every exit is unexpected.
+    Continuous,
+}
+
+/// What a job runs for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Intent {
+    /// Real work.
+    #[default]
+    Production,
+    /// A test.
+    Test,
+    /// An experiment.
+    Experiment,
+    /// A soak test.
+    Soak,
+}
+
+/// When a job starts again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// After which exits.
+    pub policy: RestartPolicy,
+    /// Pause before the first restart; doubles with each one.
+    #[serde(with = "millis")]
+    pub delay: Duration,
+    /// Longest pause.
+    #[serde(with = "millis")]
+    pub max_delay: Duration,
+    /// A run that lasted this long makes the pause short again.
+    #[serde(with = "millis")]
+    pub reset_after: Duration,
+    /// Starts after which the job is given up; without end if `None`.
+    #[serde(default)]
+    pub limit: Option<StartLimit>,
+    /// Exit codes that count as success.
+    pub success_exit_codes: BTreeSet<u8>,
+}
+
+/// After which exits a job starts again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// After none.
+    Never,
+    /// After every one that is no success.
+    OnFailure,
+    /// After every one.
+    Always,
+}
+
+/// At most so many starts in so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartLimit {
+    /// Number of starts, the first one included.
+    pub starts: u32,
+    /// The time they may not all fall into.
+    #[serde(with = "millis")]
+    pub within: Duration,
+}
+
+/// How a job is ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Sent once, to the main process only.
+    pub signal: Signal,
+    /// How long it then has before SIGKILL goes to every process of the job.
+    #[serde(with = "millis")]
+    pub timeout: Duration,
+    /// What happens when the file goes away or says `enabled = false`.
+    pub on_remove: OnRemove,
+}
+
+/// What happens to the workload of a removed job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRemove {
+    /// It is ended.
+    Stop,
+    /// It runs on, without us.
+    Leave,
+}
+
+/// How long a job may take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timeouts {
+    /// A run that lasts longer is stopped, with exit reason `timeout`.
+    #[serde(with = "optional_millis")]
+    pub run: Option<Duration>,
+}

@@ -1,0 +1,11 @@
+//! PURE nouns: what a job, a run, a constraint, an exit and a report are. No input, no output, no clock.
+
+pub mod constraints;
+pub mod exit;
+pub mod ids;
+pub mod job;
+pub mod process;
+pub mod report;
+pub mod signal;
+pub mod time;
+pub mod units;

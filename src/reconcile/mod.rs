@@ -1,0 +1,1 @@
+//! PURE decisions: from what is declared and what is seen to what is to be done, and when to look again.

@@ -1,0 +1,103 @@
+//! The records of a run, one JSON file each, each with a version. Records of version 1 load for ever:
+//! fields may be added with a default, and never change their meaning.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::constraints::ConstraintStatus;
+use crate::model::exit::{Ended, StopReason};
+use crate::model::ids::RunId;
+use crate::model::job::Job;
+use crate::model::process::{BootId, ProcessIdentity};
+use crate::model::report::Usage;
+use crate::model::signal::Signal;
+use crate::model::time::{BootTime, Moment};
+
+/// The version of all records that this program writes.
+pub const VERSION: u32 = 1;
+
+/// `spec.json`: what is to run. Written by the supervisor before it starts the wrapper, and again
+/// when an edit changes the job in place; `job` is what the run is governed by.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// The boot it was made in.
+    pub boot_id: BootId,
+    /// When it was made.
+    pub created: Moment,
+    /// The job as it was resolved.
+    pub job: Job,
+    /// The workload's whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Where output goes, for a job whose output goes to a file.
+    pub log: PathBuf,
+    /// The starts before this one.
+    pub history: StartHistory,
+}
+
+/// What is remembered of a job's starts. It travels from the spec of one run to that of the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartHistory {
+    /// Times the job was started again.
+    pub restarts: u32,
+    /// Restarts in a row that were not followed by a long run: the exponent of the pause.
+    pub backoff: u32,
+    /// When the latest starts of this boot were made, oldest first, this one included.
+    pub recent: Vec<BootTime>,
+}
+
+/// `started.json`: written by the wrapper when the workload's process exists and is set up,
+/// before its first instruction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Started {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// When.
+    pub at: Moment,
+    /// The main process.
+    pub process: ProcessIdentity,
+    /// The wrapper.
+    pub wrapper: ProcessIdentity,
+    /// What was asked of the kernel, as read back.
+    pub constraints: Vec<ConstraintStatus>,
+    /// What else is worth telling.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+/// `exited.json`: written by the wrapper, durably, before it ends.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exited {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// When the main process ended.
+    pub at: Moment,
+    /// How.
+    pub ended: Ended,
+    /// What it used.
+    #[serde(default)]
+    pub usage: Usage,
+}
+
+/// `stop.json`: that we are ending this run. Written by the supervisor before it sends the signal,
+/// so that its successor neither sends it twice nor takes the exit for the workload's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When the signal was sent.
+    pub at: Moment,
+    /// Why.
+    pub reason: StopReason,
+    /// The signal.
+    pub signal: Signal,
+}
