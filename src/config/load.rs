@@ -66,7 +66,9 @@ pub fn read(path: &Path, trust: Option<&mut Trust>) -> Result<Text, Problem> {
         let problem = Problem::error("unreadable", At::File, format!("cannot read this file: {error}"));
         match error.kind() {
             io::ErrorKind::PermissionDenied => problem.help("let the user that runs this program read it"),
-            io::ErrorKind::NotFound => problem.help("check the path, and where it points if it is a symbolic link"),
+            io::ErrorKind::NotFound => {
+                problem.help("check the path, and where it points if it is a symbolic link")
+            }
             _ => problem,
         }
     };
@@ -92,7 +94,10 @@ pub fn read(path: &Path, trust: Option<&mut Trust>) -> Result<Text, Problem> {
     if let Some(trust) = trust {
         trust.check_file(path, &meta)?;
     }
-    read_text(file, &meta, &unreadable)
+    if meta.len() > MAX_SIZE {
+        return Err(too_large());
+    }
+    Ok(Text { text: decode(&mut &file)?, stamp: Stamp::of(&meta) })
 }
 
 /// Reads standard input under the same bounds.
@@ -101,13 +106,6 @@ pub fn read(path: &Path, trust: Option<&mut Trust>) -> Result<Text, Problem> {
 /// One problem, placed on the input as a whole.
 pub fn read_stdin() -> Result<String, Problem> {
     decode(&mut io::stdin().lock())
-}
-
-fn read_text(mut file: File, meta: &Metadata, _: &dyn Fn(&io::Error) -> Problem) -> Result<Text, Problem> {
-    if meta.len() > MAX_SIZE {
-        return Err(too_large());
-    }
-    Ok(Text { text: decode(&mut file)?, stamp: Stamp::of(meta) })
 }
 
 fn decode(source: &mut dyn Read) -> Result<String, Problem> {
@@ -251,7 +249,9 @@ mod tests {
     #[test]
     fn backups_and_hidden_files_do_not_count() {
         assert_eq!(stem_of("a.toml"), Some("a"));
-        for name in ["a.toml~", ".a.toml", "a.toml.bak", "a.TOML", ".toml", "a.toml.SAVE", "#a.toml#", "a~.toml"] {
+        for name in
+            ["a.toml~", ".a.toml", "a.toml.bak", "a.TOML", ".toml", "a.toml.SAVE", "#a.toml#", "a~.toml"]
+        {
             assert_eq!(stem_of(name), None, "{name}");
         }
     }
@@ -263,7 +263,8 @@ mod tests {
         let gid = dir.path().metadata().expect("meta").gid();
         let path = dir.path().join("a.toml");
         fs::write(&path, "x = 1").expect("write");
-        let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        let mode =
+            |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
         let code = || read(&path, Some(&mut Trust::new(uid, gid))).err().map(|p| p.code);
         mode(&path, 0o644);
         assert_eq!(code(), None);

@@ -110,7 +110,12 @@ mod tests {
         assert_eq!(layout.jobs_d, Path::new("/home/u/.config/ffrtmp/jobs.d"));
         assert_eq!(layout.state, Path::new("/home/u/.local/state/ffrtmp"));
         assert_eq!(layout.run, Path::new("/home/u/.local/state/ffrtmp/run"));
-        let all = UserDirs { config: Some("/c".into()), state: Some("rel".into()), runtime: Some("/r".into()), ..home };
+        let all = UserDirs {
+            config: Some("/c".into()),
+            state: Some("rel".into()),
+            runtime: Some("/r".into()),
+            ..home
+        };
         let layout = Layout::of_user(&all).expect("a home is enough");
         assert_eq!(layout.supervisor_toml, Path::new("/c/ffrtmp/supervisor.toml"));
         assert_eq!(layout.state, Path::new("/home/u/.local/state/ffrtmp"));
