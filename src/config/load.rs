@@ -1,7 +1,7 @@
 //! Reading configuration from disk: which files count, which may be obeyed, and how much is read.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -293,7 +293,7 @@ mod tests {
         std::os::unix::fs::symlink(&endless, &endless).expect("symlink");
         assert_eq!(code(&endless), Some("unreadable"));
         let large = dir.path().join("large");
-        File::create(&large).expect("create").set_len(100 << 20).expect("sparse");
+        fs::File::create(&large).expect("create").set_len(100 << 20).expect("sparse");
         assert_eq!(code(&large), Some("too-large"));
         let latin = dir.path().join("latin");
         fs::write(&latin, b"a = \"\xe9\"").expect("write");

@@ -15,10 +15,16 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("nvenc-h264", include_str!("../../profiles/nvenc-h264.toml")),
 ];
 
-/// All profiles there are, each with what it is built on folded in. `None` marks one with errors.
+/// How deep profiles may build on each other.
+const DEEPEST: usize = 32;
+
+/// Each profile file's own values; `None` for one with errors.
+type Layers = BTreeMap<String, Option<Layer>>;
+
+/// All profiles there are, each with what it is built on folded in.
 #[derive(Debug, Clone, Default)]
 pub struct Profiles {
-    flat: BTreeMap<String, Option<Layer>>,
+    flat: Layers,
 }
 
 impl Profiles {
@@ -27,7 +33,7 @@ impl Profiles {
     #[must_use]
     pub fn build(files: &BTreeMap<String, Option<JobFile>>) -> (Self, BTreeMap<String, Vec<Problem>>) {
         let mut problems: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
-        let mut own: BTreeMap<String, Option<Layer>> = BTreeMap::new();
+        let mut own: Layers = BTreeMap::new();
         for (name, text) in BUILT_IN {
             own.insert((*name).into(), Some(layer(&parse::<JobFile>(text).value, FileKind::Profile).0));
         }
@@ -52,8 +58,7 @@ impl Profiles {
             }
         }
         for name in own.keys() {
-            let found = profiles.flatten(name, &own);
-            problems.entry(name.clone()).or_default().extend(found);
+            profiles.flatten(name, 0, &own, &mut problems);
         }
         (profiles, problems)
     }
@@ -81,42 +86,51 @@ impl Profiles {
     }
 
     /// Folds in what a profile is built on. Those on a circle are settled already, so this ends.
-    fn flatten(&mut self, name: &str, own: &BTreeMap<String, Option<Layer>>) -> Vec<Problem> {
+    fn flatten(
+        &mut self,
+        name: &str,
+        depth: usize,
+        own: &Layers,
+        problems: &mut BTreeMap<String, Vec<Problem>>,
+    ) {
         if self.flat.contains_key(name) {
-            return Vec::new();
+            return;
         }
-        let Some(Some(layer)) = own.get(name) else {
-            self.flat.insert(name.into(), None);
-            return Vec::new();
-        };
-        let mut problems = Vec::new();
+        let mut found = Vec::new();
         let mut base = Layer::default();
-        for (n, below) in layer.profiles.iter().enumerate() {
+        let layer = own.get(name).and_then(Option::as_ref);
+        for (n, below) in layer.iter().flat_map(|layer| &layer.profiles).enumerate() {
+            if depth == DEEPEST {
+                let at = At::Value(KeyPath::of("profiles"));
+                found.push(Problem::error(
+                    "profile-cycle",
+                    at,
+                    format!("profiles nest deeper than {DEEPEST}"),
+                ));
+                break;
+            }
             if !own.contains_key(below) {
-                problems.push(unknown(n, below, own.keys().map(String::as_str)));
+                found.push(unknown(n, below, own.keys().map(String::as_str)));
                 continue;
             }
-            // Its problems belong to its own file, and are found again when its turn comes.
-            let found = self.flatten(below, own);
+            self.flatten(below, depth + 1, own, problems);
             match self.flat.get(below) {
                 Some(Some(layer)) => base = overlay(base, layer),
-                _ => problems.push(broken(n, below)),
-            }
-            if !found.is_empty() {
-                self.flat.remove(below);
+                _ => found.push(broken(n, below)),
             }
         }
-        self.flat.insert(name.into(), problems.is_empty().then(|| overlay(base, layer)));
-        problems
+        let flat = layer.filter(|_| found.is_empty()).map(|layer| overlay(base, layer));
+        self.flat.insert(name.into(), flat);
+        problems.entry(name.into()).or_default().extend(found);
     }
 }
 
 /// The way from a profile back to itself, and the entry of its list at which it begins.
-fn circle(name: &str, own: &BTreeMap<String, Option<Layer>>) -> Option<(usize, Vec<String>)> {
+fn circle(name: &str, own: &Layers) -> Option<(usize, Vec<String>)> {
     fn search<'a>(
         from: &'a str,
         goal: &str,
-        own: &'a BTreeMap<String, Option<Layer>>,
+        own: &'a Layers,
         seen: &mut Vec<&'a str>,
     ) -> Option<(usize, Vec<String>)> {
         let below = &own.get(from)?.as_ref()?.profiles;

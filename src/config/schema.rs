@@ -400,11 +400,14 @@ pub fn json_schema_of(kind: FileKind) -> serde_json::Value {
 /// A file type that knows the keys of each of its tables.
 pub trait Tables: Default + for<'de> Deserialize<'de> {
     /// The dotted path of each table, and its keys. A table that is not listed has free keys.
-    const TABLES: &'static [(&'static str, fn() -> &'static [&'static str])];
+    const TABLES: &'static [Table];
 }
 
+/// The dotted path of a table, and the names of its keys.
+pub type Table = (&'static str, fn() -> &'static [&'static str]);
+
 impl Tables for JobFile {
-    const TABLES: &'static [(&'static str, fn() -> &'static [&'static str])] = &[
+    const TABLES: &'static [Table] = &[
         ("", fields::of::<Self>),
         ("exec", fields::of::<ExecTable>),
         ("attach", fields::of::<AttachTable>),
@@ -418,7 +421,7 @@ impl Tables for JobFile {
 }
 
 impl Tables for SupervisorFile {
-    const TABLES: &'static [(&'static str, fn() -> &'static [&'static str])] = &[
+    const TABLES: &'static [Table] = &[
         ("", fields::of::<Self>),
         ("reports", fields::of::<ReportsTable>),
         ("environment", fields::of::<EnvironmentTable>),
