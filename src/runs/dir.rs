@@ -355,7 +355,7 @@ fn json<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
 }
 
 /// A lock on the whole file, for writing.
-fn write_lock() -> libc::flock {
+pub(crate) fn write_lock() -> libc::flock {
     libc::flock {
         #[allow(clippy::cast_possible_truncation, reason = "one of three small constants")]
         l_type: libc::F_WRLCK as libc::c_short,

@@ -38,6 +38,10 @@ pub struct Spec {
     pub log: PathBuf,
     /// The starts before this one.
     pub history: StartHistory,
+    /// The soft limit on open files that the workload is to have: the supervisor raised its own
+    /// (`RLIMIT_NOFILE`, setrlimit(2)). Inherited if `None`.
+    #[serde(default)]
+    pub open_files: Option<u64>,
 }
 
 /// `started.json`: written by the wrapper when the workload's process exists and is set up,

@@ -1,1 +1,17 @@
-//! The supervisor.
+//! The supervisor: it reads what is declared, sees what runs, plans, and executes. It owns no workload.
+//!
+//! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files),
+//! `watch.rs` (hints), `observed.rs` (run directories), `execute.rs` (effects), `writer.rs` (reports
+//! on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time). `status.rs` and
+//! `preview.rs` are the commands that look without touching.
+
+pub mod daemon;
+pub mod declared;
+pub mod environment;
+pub mod execute;
+pub mod lock;
+pub mod observed;
+pub mod preview;
+pub mod status;
+pub mod watch;
+pub mod writer;

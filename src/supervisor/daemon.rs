@@ -1,0 +1,509 @@
+//! The loop: hints and exits come in, jobs are planned, actions are executed. It sleeps until the next
+//! event or the next time that a plan asks for; between resyncs an idle supervisor does not wake.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Uid};
+use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{error, info, warn};
+
+use super::declared::{Declared, Hint, News, Scan};
+use super::execute::Run;
+use super::watch::{Notice, Watch};
+use super::writer::{Filed, Writer, private_dir};
+use super::{lock, observed};
+use crate::config::paths::Layout;
+use crate::config::settings::Settings;
+use crate::lint::Facts;
+use crate::linux::clock;
+use crate::model::ids::{JobId, RunId};
+use crate::model::job::Workload;
+use crate::model::process::BootId;
+use crate::model::time::BootTime;
+use crate::reconcile::plan::{Action, Wanted, plan};
+use crate::runs::dir::{RunDir, all_jobs, job_runs};
+
+/// Between two looks at everything, for what no event told.
+const RESYNC: Duration = Duration::from_secs(30);
+
+/// Rounds after which a job's plan has to have settled; it takes two.
+const MOST_ROUNDS: usize = 8;
+
+/// Before an action that failed for want of something, such as disk space, is tried again.
+pub const TRY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Before a run is looked at again that gives no event.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What a supervisor is started with.
+#[derive(Debug)]
+pub struct Options {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// What `supervisor.toml` says.
+    pub settings: Settings,
+    /// The wrapper program.
+    pub wrapper: PathBuf,
+}
+
+/// The supervisor.
+pub struct Daemon {
+    pub(super) layout: Layout,
+    pub(super) settings: Settings,
+    pub(super) boot_id: BootId,
+    /// The wrapper program, opened at our own start, so that both stay of one version.
+    pub(super) wrapper: PathBuf,
+    _wrapper_file: OwnedFd,
+    /// The soft limit on open files before we raised it: what workloads get.
+    pub(super) open_files: Option<u64>,
+    pub(super) declared: Declared,
+    pub(super) slots: BTreeMap<JobId, Slot>,
+    pub(super) writer: Writer,
+    /// Ended runs whose report is not on disk yet: their directories stay until it is.
+    pub(super) unfiled: HashMap<RunId, RunDir>,
+    /// Exits of processes that became our children because their wrapper died.
+    pub(super) reaped: HashMap<i32, i32>,
+    pub(super) events: UnboundedSender<Event>,
+    watch: Watch,
+    dirty: BTreeSet<JobId>,
+    timers: BTreeSet<(BootTime, JobId)>,
+    rescan_at: Option<BootTime>,
+}
+
+/// What is known of a job beside its declaration.
+#[derive(Default)]
+pub struct Slot {
+    /// Its live run, or its last.
+    pub run: Option<Run>,
+    /// Its wake-up, as it stands in the timers.
+    wake: Option<BootTime>,
+    /// Nothing is tried before this.
+    pub hold_until: Option<BootTime>,
+    /// What was said last of an action that failed, so that it is said once.
+    pub failing: Option<String>,
+    /// A wrapper lives whose record cannot be used.
+    opaque: Option<RunDir>,
+}
+
+/// Something that happened to a run.
+#[derive(Debug)]
+pub struct Event {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: RunId,
+}
+
+/// Runs the supervisor until SIGTERM or SIGINT. The workloads run on.
+///
+/// # Errors
+/// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let layout = options.layout;
+    for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
+        private_dir(folder).context("cannot make the supervisor's own folders")?;
+    }
+    let _lock = lock::take(&layout.lock())?;
+    let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
+    let open_files = raise_open_files();
+    if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
+        warn!("cannot become a subreaper, so an orphaned workload's exit code may be lost: {error}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (notices, notice_receiver) = unbounded_channel();
+        let (events, event_receiver) = unbounded_channel();
+        let (filed, filed_receiver) = unbounded_channel();
+        let (watch, watching) = Watch::new(&layout, notices);
+        if let Err(error) = watching {
+            warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
+        }
+        let facts = Facts { cores: std::thread::available_parallelism().map_or(1, usize::from), mode: None };
+        let ids = (Uid::effective().as_raw(), Gid::effective().as_raw());
+        let daemon = Daemon {
+            boot_id: crate::linux::process::boot_id().context("cannot read the boot id")?,
+            wrapper,
+            _wrapper_file: wrapper_file,
+            open_files,
+            declared: Declared::new(layout.clone(), facts, ids),
+            slots: BTreeMap::new(),
+            writer: Writer::start(&layout, options.settings.keep, filed).context("cannot write reports")?,
+            unfiled: HashMap::new(),
+            reaped: HashMap::new(),
+            events,
+            watch,
+            dirty: BTreeSet::new(),
+            timers: BTreeSet::new(),
+            rescan_at: None,
+            settings: options.settings,
+            layout,
+        };
+        daemon.serve(notice_receiver, event_receiver, filed_receiver).await
+    })
+}
+
+impl Daemon {
+    async fn serve(
+        mut self,
+        mut notices: UnboundedReceiver<Notice>,
+        mut events: UnboundedReceiver<Event>,
+        mut filed: UnboundedReceiver<Filed>,
+    ) -> anyhow::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut reload = signal(SignalKind::hangup())?;
+        let mut child = signal(SignalKind::child())?;
+        info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
+        // Watched before the first scan, so that nothing falls between the two.
+        self.watch.refresh();
+        self.take_over();
+        self.rescan();
+        loop {
+            self.settle_all();
+            let now = clock::boot();
+            let due = self.timers.first().map(|(at, _)| *at);
+            let rescan = self.rescan_at;
+            let next = [due, rescan].into_iter().flatten().min().unwrap_or(now + RESYNC);
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = child.recv() => self.reap(),
+                Some(event) = events.recv() => {
+                    self.reap();
+                    self.look_again(&event.job, Some(&event.run));
+                    while let Ok(event) = events.try_recv() {
+                        self.look_again(&event.job, Some(&event.run));
+                    }
+                }
+                Some(Filed { job: _, run }) = filed.recv() => self.filed(&run),
+                _ = reload.recv() => {
+                    info!("looking at everything again, on SIGHUP");
+                    self.rescan();
+                }
+                Some(notice) = notices.recv() => {
+                    let mut all = vec![notice];
+                    while let Ok(notice) = notices.try_recv() {
+                        all.push(notice);
+                    }
+                    self.noticed(all);
+                }
+                () = tokio::time::sleep(next.since(now)) => self.timer(),
+            }
+        }
+        let live = self.slots.values().filter(|slot| slot.run.as_ref().is_some_and(Run::is_live)).count();
+        info!("leaving; {live} workloads run on, and the next supervisor takes them over");
+        Ok(())
+    }
+
+    /// Reads the run directories: what runs is taken over, what ended meanwhile is reported.
+    fn take_over(&mut self) {
+        let runs = self.layout.runs();
+        let jobs = all_jobs(&runs).unwrap_or_else(|error| {
+            error!("cannot read the run directories: {error}");
+            Vec::new()
+        });
+        let now = clock::now();
+        for job in jobs {
+            self.declared.hold(&job, now);
+            let mut dirs = job_runs(&runs, &job).unwrap_or_else(|error| {
+                error!(job = %job, "cannot read the run directories: {error}");
+                Vec::new()
+            });
+            // The live one is the job's run, or else the newest.
+            let live = dirs.iter().rposition(|dir| dir.wrapper_lives().unwrap_or(false));
+            let current = live.map_or_else(|| dirs.pop(), |at| Some(dirs.remove(at)));
+            for older in dirs {
+                self.close_book(&job, older);
+            }
+            if let Some(dir) = current {
+                self.take_over_run(&job, dir);
+            }
+            self.dirty.insert(job);
+        }
+        let live = self.slots.values().filter(|slot| slot.run.as_ref().is_some_and(Run::is_live)).count();
+        if live > 0 {
+            info!("took over {live} running workloads");
+        }
+    }
+
+    fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
+        match observed::look(&dir, clock::now()) {
+            Ok(sighting) => {
+                let run = Run::resume(self, dir, sighting);
+                self.slots.entry(job.clone()).or_default().run = Some(run);
+                self.look_again(job, None);
+                self.verify_constraints(job);
+            }
+            Err(observed::Blind::NeverBegan) => {
+                if let Err(error) = dir.remove() {
+                    warn!(job = %job, "a run that never began cannot be removed: {error}");
+                }
+            }
+            Err(observed::Blind::Damaged(damage)) => {
+                let aside = dir.set_aside(crate::runs::dir::SPEC);
+                error!(job = %job, "{damage}; set aside ({aside:?}), and the job is taken for one that never ran");
+            }
+            Err(blind) => {
+                error!(job = %job, "{blind}; the job is left alone until that ends");
+                let slot = self.slots.entry(job.clone()).or_default();
+                slot.opaque = Some(dir);
+                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
+            }
+        }
+    }
+
+    /// A run that was succeeded by another before its report was known to be on disk.
+    fn close_book(&mut self, job: &JobId, dir: RunDir) {
+        let Ok(sighting) = observed::look(&dir, clock::now()) else {
+            if let Err(error) = dir.remove() {
+                warn!(job = %job, "an old run directory cannot be removed: {error}");
+            }
+            return;
+        };
+        let run = Run::resume(self, dir, sighting);
+        if run.is_live() {
+            error!(job = %job, run = %run.seen.id, "a second run of this job lives; it is left alone");
+            return;
+        }
+        self.slots.entry(job.clone()).or_default().run = Some(run);
+        self.settle_report_only(job);
+        if let Some(run) = self.slots.get_mut(job).and_then(|slot| slot.run.take()) {
+            self.discard(run);
+        }
+    }
+
+    fn settle_report_only(&mut self, job: &JobId) {
+        let reported = self.slots.get(job).and_then(|slot| slot.run.as_ref()).is_none_or(Run::is_reported);
+        if !reported {
+            self.execute(job, Action::Report, crate::reconcile::plan::Outlook::Settled);
+        }
+    }
+
+    fn rescan(&mut self) {
+        if self.watch.refresh() {
+            // What happened between the last look and the new watch is seen by this scan.
+            info!("watching {} and {}", self.layout.jobs_d.display(), self.layout.profiles_d.display());
+        }
+        let now = clock::now();
+        let scan = self.declared.scan(now);
+        self.rescan_at = Some(now.boot + RESYNC);
+        self.scanned(scan);
+        let opaque: Vec<JobId> =
+            self.slots.iter().filter(|(_, slot)| slot.opaque.is_some()).map(|(job, _)| job.clone()).collect();
+        for job in opaque {
+            if let Some(dir) = self.slots.get_mut(&job).and_then(|slot| slot.opaque.take()) {
+                self.take_over_run(&job, dir);
+            }
+        }
+    }
+
+    fn noticed(&mut self, notices: Vec<Notice>) {
+        let mut hints: BTreeSet<Hint> = BTreeSet::new();
+        for notice in notices {
+            match notice {
+                Notice::Everything => return self.rescan(),
+                Notice::File(hint) => drop(hints.insert(hint)),
+            }
+        }
+        // Complete wins, where both were told.
+        let complete: BTreeSet<String> =
+            hints.iter().filter(|hint| hint.complete).map(|hint| hint.stem.clone()).collect();
+        hints.retain(|hint| hint.complete || !complete.contains(&hint.stem));
+        let scan = self.declared.look_at(&hints, clock::now());
+        self.scanned(scan);
+    }
+
+    fn scanned(&mut self, scan: Scan) {
+        for news in scan.news {
+            match news {
+                News::Error(text) => error!("{text}"),
+                News::Warning(text) => warn!("{text}"),
+                News::Mended(path) => info!("{}: well again", path.display()),
+            }
+        }
+        self.dirty.extend(scan.changed);
+        if !scan.gone.is_empty() {
+            let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
+            self.dirty.extend(gone.cloned().collect::<Vec<_>>());
+        }
+        if let Some(at) = scan.again {
+            self.rescan_at = Some(self.rescan_at.map_or(at, |known| known.min(at)));
+        }
+    }
+
+    fn timer(&mut self) {
+        let now = clock::boot();
+        while let Some((at, _)) = self.timers.first() {
+            if *at > now {
+                break;
+            }
+            let Some((_, job)) = self.timers.pop_first() else { break };
+            if let Some(slot) = self.slots.get_mut(&job) {
+                slot.wake = None;
+                if slot.run.as_ref().is_some_and(Run::gives_no_event) {
+                    self.look_again(&job, None);
+                }
+            }
+            self.dirty.insert(job);
+        }
+        if self.rescan_at.is_some_and(|at| at <= now) {
+            self.rescan();
+        }
+    }
+
+    fn settle_all(&mut self) {
+        while let Some(job) = self.dirty.pop_first() {
+            self.settle(&job);
+        }
+    }
+
+    /// Plans a job and executes the plan, until there is nothing left to do now.
+    fn settle(&mut self, job: &JobId) {
+        let mut wake = None;
+        for round in 0.. {
+            let now = clock::boot();
+            let wanted = self.wanted(job);
+            let slot = self.slots.entry(job.clone()).or_default();
+            if let Some(until) = slot.hold_until {
+                if until > now {
+                    wake = Some(until);
+                    break;
+                }
+                slot.hold_until = None;
+            }
+            if slot.opaque.is_some() {
+                break;
+            }
+            let plan = plan(now, &wanted, slot.run.as_ref().map(|run| &run.seen));
+            wake = plan.wake;
+            if slot.run.as_ref().is_some_and(Run::gives_no_event) {
+                wake = Some(now + LOOK_AGAIN);
+            }
+            if plan.actions.is_empty() {
+                self.foresee(job, plan.outlook);
+                break;
+            }
+            if round == MOST_ROUNDS {
+                error!(job = %job, "the plan does not settle: {:?}; tried again later", plan.actions);
+                wake = Some(now + TRY_AGAIN);
+                break;
+            }
+            for action in plan.actions {
+                self.execute(job, action, plan.outlook);
+            }
+        }
+        if let Some(slot) = self.slots.get_mut(job) {
+            if let Some(old) = slot.wake.take() {
+                self.timers.remove(&(old, job.clone()));
+            }
+            slot.wake = wake;
+            if let Some(at) = wake {
+                self.timers.insert((at, job.clone()));
+            } else if slot.run.is_none() && slot.opaque.is_none() && self.wanted(job) == Wanted::Gone {
+                self.slots.remove(job);
+            }
+        }
+    }
+
+    fn wanted(&mut self, job: &JobId) -> Wanted {
+        match self.declared.wanted(job) {
+            Wanted::Run(declared) if matches!(declared.workload, Workload::Attach(_)) => {
+                let slot = self.slots.entry(job.clone()).or_default();
+                let what = "[attach] is not part of this version yet: the process is neither observed nor constrained";
+                if slot.failing.as_deref() != Some(what) {
+                    warn!(job = %job, "{what}");
+                    slot.failing = Some(what.into());
+                }
+                Wanted::Held
+            }
+            wanted => wanted,
+        }
+    }
+
+    /// Marks a job for planning.
+    pub(super) fn mark(&mut self, job: &JobId) {
+        self.dirty.insert(job.clone());
+    }
+
+    /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
+    fn reap(&mut self) {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => drop(self.reaped.insert(pid.as_raw(), code << 8)),
+                Ok(WaitStatus::Signaled(pid, signal, core)) => {
+                    let core = if core { 0x80 } else { 0 };
+                    self.reaped.insert(pid.as_raw(), signal as i32 | core);
+                }
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        // Only the statuses of orphaned workloads mean anything.
+        let orphans: BTreeSet<i32> =
+            self.slots.values().filter_map(|slot| slot.run.as_ref()?.orphan()).map(|pid| pid.as_raw()).collect();
+        self.reaped.retain(|pid, _| orphans.contains(pid));
+    }
+
+    fn filed(&mut self, run: &RunId) {
+        if let Some(dir) = self.unfiled.remove(run)
+            && let Err(error) = dir.remove()
+        {
+            warn!(run = %run, "a run directory cannot be removed: {error}");
+        }
+    }
+}
+
+/// Tells `events` when a descriptor becomes readable: a process has ended, or a pipe was closed.
+pub(super) fn tell_when_readable<T: AsRawFd + Send + Sync + 'static>(
+    source: T,
+    event: Event,
+    events: &UnboundedSender<Event>,
+) -> io::Result<tokio::task::AbortHandle> {
+    let source = AsyncFd::with_interest(source, Interest::READABLE)?;
+    let events = events.clone();
+    let task = tokio::spawn(async move {
+        // An error is as good as an event: the run is looked at.
+        let _ = source.readable().await.map(|mut ready| ready.clear_ready());
+        let _ = events.send(event);
+    });
+    Ok(task.abort_handle())
+}
+
+/// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever
+/// is installed over it.
+fn open_wrapper(path: &Path) -> anyhow::Result<(PathBuf, OwnedFd)> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).with_context(|| {
+        format!(
+            "cannot find the wrapper {}; install `ffrtmp` beside `ffrtmp-sup`, or name it with --wrapper",
+            path.display()
+        )
+    })?;
+    if !file.metadata()?.is_file() {
+        anyhow::bail!("the wrapper {} is not a program", path.display());
+    }
+    let file = OwnedFd::from(file);
+    let number: RawFd = file.as_raw_fd();
+    Ok((PathBuf::from(format!("/proc/self/fd/{number}")), file))
+}
+
+/// Every run takes a descriptor. Gives the soft limit that there was.
+fn raise_open_files() -> Option<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    // If it fails, fewer jobs can be watched, which each of them says for itself.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    Some(soft)
+}

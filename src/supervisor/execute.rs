@@ -1,0 +1,512 @@
+//! Effects: one function per action. No decisions here.
+//!
+//! Whatever fails is told once, and tried again later; nothing is taken for done that was not.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+use tracing::{error, info, warn};
+
+use super::daemon::{Daemon, Event, TRY_AGAIN, tell_when_readable};
+use super::environment;
+use super::observed::{self, Sighting, Standing};
+use crate::linux::process::{self, PidFd};
+use crate::linux::{clock, priority};
+use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
+use crate::model::history::StartHistory;
+use crate::model::ids::{JobId, RunId};
+use crate::model::job::Job;
+use crate::model::process::Pid;
+use crate::model::report::{Report, Usage};
+use crate::model::time::{Moment, WallTime};
+use crate::reconcile::diff::{Change, needs_restart};
+use crate::reconcile::plan::{Action, Observed, Outlook, Phase, StartReason, StopAsked};
+use crate::runs::dir::RunDir;
+use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
+use crate::wrapper;
+
+/// A run, as far as this supervisor knows it.
+pub struct Run {
+    /// What the plan sees.
+    pub seen: Observed,
+    dir: RunDir,
+    spec: Spec,
+    started: Option<Started>,
+    /// How it ended: when, and what it used.
+    ended: Option<(Moment, Usage)>,
+    report: Report,
+    /// The wrapper is gone, the workload lives.
+    orphaned: bool,
+    /// Waits for the wrapper or the workload to end.
+    watch: Option<AbortHandle>,
+    /// Its last report is on disk.
+    filed: bool,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
+    }
+}
+
+impl Run {
+    /// A run that another supervisor left.
+    pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
+        let spec = sighting.spec.clone();
+        let filed = daemon
+            .layout
+            .history()
+            .join(spec.job.id.as_str())
+            .join(format!("{}.json", spec.run_id))
+            .exists();
+        let report = read_report(daemon, &spec.job.id)
+            .filter(|report| report.run_id == spec.run_id)
+            .unwrap_or_else(|| {
+                let (id, restarts) = (spec.run_id.clone(), spec.history.restarts);
+                Report::starting(&spec.job, id, restarts, spec.created.wall, "starting".into())
+            });
+        let seen = sighting.observed(filed);
+        let mut run =
+            Self { seen, dir, spec, started: None, ended: None, report, orphaned: false, watch: None, filed };
+        run.absorb(sighting);
+        run
+    }
+
+    /// Something of it lives.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self.seen.phase, Phase::Ended { .. })
+    }
+
+    /// Its last report is written.
+    #[must_use]
+    pub fn is_reported(&self) -> bool {
+        matches!(self.seen.phase, Phase::Ended { reported: true, .. })
+    }
+
+    /// It can change without an event that we get: it has to be looked at from time to time.
+    #[must_use]
+    pub fn gives_no_event(&self) -> bool {
+        self.is_live() && self.watch.as_ref().is_none_or(AbortHandle::is_finished)
+    }
+
+    /// The workload, if its wrapper is gone.
+    #[must_use]
+    pub fn orphan(&self) -> Option<Pid> {
+        let started = self.started.as_ref().filter(|_| self.orphaned)?;
+        Some(started.process.pid)
+    }
+
+    /// Takes in what was seen. Gives what to watch from now on.
+    fn absorb(&mut self, sighting: Sighting) -> Option<PidFd> {
+        let reported = self.is_reported();
+        let seen = sighting.observed(reported);
+        let was = std::mem::replace(&mut self.seen.phase, seen.phase);
+        self.orphaned = false;
+        if let Some(started) = sighting.started
+            && self.started.is_none()
+        {
+            self.note_start(&started);
+            self.started = Some(started);
+        }
+        match sighting.standing {
+            Standing::Starting => None,
+            Standing::Running { watched, orphaned } => {
+                self.orphaned = orphaned;
+                let now = clock::now().wall;
+                if orphaned && matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
+                    let text = "the wrapper was lost; the workload runs on, watched by the supervisor";
+                    self.report.event(now, State::Running, text.into());
+                }
+                Some(watched)
+            }
+            Standing::Ending { wrapper } => wrapper,
+            Standing::Ended { wall, usage, .. } => {
+                self.ended = Some((wall, usage));
+                None
+            }
+        }
+    }
+
+    fn note_start(&mut self, started: &Started) {
+        self.report.pid = Some(started.process.pid);
+        self.report.constraints.clone_from(&started.constraints);
+        if self.report.started_at.is_none() {
+            self.report.started_at = Some(started.at.wall);
+            let text = format!("running, pid {}", started.process.pid);
+            self.report.event(started.at.wall, State::Running, text);
+            for note in &started.notes {
+                self.report.event(started.at.wall, State::Running, note.clone());
+            }
+        }
+    }
+}
+
+fn read_report(daemon: &Daemon, job: &JobId) -> Option<Report> {
+    let text = std::fs::read(daemon.layout.reports().join(format!("{job}.json"))).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+impl Daemon {
+    /// Executes one action for a job.
+    pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) {
+        let done = match action {
+            Action::Start { job: declared, history, why } => self.start(&declared, history, why),
+            Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
+            Action::Stop { reason } => self.stop(job, reason),
+            Action::Kill => self.kill(job),
+            Action::Release => self.release(job),
+            Action::Report => self.report(job, outlook),
+            Action::Forget => self.forget(job),
+        };
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        match done {
+            Ok(()) => {
+                if slot.failing.take().is_some() {
+                    info!(job = %job, "works again");
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if slot.failing.as_ref() != Some(&text) {
+                    error!(job = %job, "{text}; tried again every {} s", TRY_AGAIN.as_secs());
+                    slot.failing = Some(text);
+                }
+                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
+            }
+        }
+    }
+
+    fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
+        let now = clock::now();
+        let random = RandomState::new().build_hasher().finish();
+        let run_id = RunId::new(now.wall.unix_ms(), random as u32);
+        history.recent.push(now.boot);
+        let environment = match job.exec() {
+            Some(exec) => {
+                environment::build(&job.id, &run_id, exec, &self.settings.pass, std::env::vars_os())
+            }
+            None => Ok(Vec::new()),
+        };
+        let (environment, failed) = match environment {
+            Ok(environment) => (environment, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let spec = Spec {
+            version: VERSION,
+            run_id: run_id.clone(),
+            boot_id: self.boot_id.clone(),
+            created: now,
+            job: (**job).clone(),
+            environment,
+            log: self.layout.logs().join(format!("{}.log", job.id)),
+            history: history.clone(),
+            open_files: self.open_files,
+        };
+        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}")))?;
+        let text = why.describe().to_owned();
+        let report = Report::starting(job, run_id.clone(), history.restarts, now.wall, text);
+        let seen = Observed {
+            id: run_id.clone(),
+            job: Arc::clone(job),
+            history,
+            phase: Phase::Starting,
+            stop: None,
+            released: false,
+        };
+        let mut run = Run {
+            seen,
+            dir,
+            spec,
+            started: None,
+            ended: None,
+            report,
+            orphaned: false,
+            watch: None,
+            filed: false,
+        };
+        let failed = match failed {
+            Some(error) => Some(error),
+            None => match wrapper::launch(&self.wrapper, &run.dir, lock) {
+                Ok((_, ready)) => {
+                    let event = Event { job: job.id.clone(), run: run_id };
+                    match tell_when_readable(ready, event, &self.events) {
+                        Ok(watch) => run.watch = Some(watch),
+                        // Without descriptors it is looked at from time to time instead.
+                        Err(error) => warn!(job = %job.id, "cannot wait for the start: {error}"),
+                    }
+                    None
+                }
+                Err(error) => Some(StartError {
+                    stage: Stage::Wrapper,
+                    errno: error.raw_os_error(),
+                    detail: format!("cannot start the wrapper: {error}"),
+                }),
+            },
+        };
+        info!(job = %job.id, run = %run.seen.id, "{}", why.describe());
+        if let Some(error) = failed {
+            let ended = Ended::NotStarted(error);
+            let (usage, version, run_id) = (Usage::default(), VERSION, run.seen.id.clone());
+            run.dir.write_exited(&Exited { version, run_id, at: now, ended: ended.clone(), usage })?;
+            run.seen.phase = Phase::Ended { started: None, at: Some(now.boot), how: ended, reported: false };
+            run.ended = Some((now, usage));
+        }
+        self.writer.put(&run.report);
+        let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
+        if let Some(old) = old {
+            self.discard(old);
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, job: &JobId, declared: &Arc<Job>, changes: &[Change]) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        debug_assert!(!needs_restart(changes));
+        let before = std::mem::replace(&mut run.spec.job, (**declared).clone());
+        if let Err(error) = run.dir.write_spec(&run.spec) {
+            run.spec.job = before;
+            return Err(error);
+        }
+        run.seen.job = Arc::clone(declared);
+        let let_go = std::mem::replace(&mut run.seen.released, false);
+        if let Some(started) = &run.started
+            && before.constraints != declared.constraints
+        {
+            run.report.constraints =
+                priority::apply(&started.process, &declared.constraints, Some(&before.constraints));
+        }
+        run.report.describe(declared);
+        let now = clock::now().wall;
+        let mut tell = |text: String| {
+            info!(job = %job, run = %run.seen.id, "{text}");
+            run.report.event(now, State::Running, text);
+        };
+        if let_go {
+            tell("declared again: governed again".into());
+        }
+        for Change { field, from, to, .. } in changes {
+            let shown = |value: &str| if value.is_empty() { "unset".to_owned() } else { value.to_owned() };
+            tell(format!("changed in place: {field} {} -> {}", shown(from), shown(to)));
+        }
+        let report = run.report.clone();
+        for status in report.constraints.iter().filter(|status| !status.applied) {
+            warn!(job = %job, "{} is not in force: {}", status.name, status.reason.as_deref().unwrap_or("not read back"));
+        }
+        self.writer.put(&report);
+        Ok(())
+    }
+
+    fn stop(&mut self, job: &JobId, reason: StopReason) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let Some(started) = run.started.clone() else { return Ok(()) };
+        let (now, signal) = (clock::now(), run.seen.job.stop.signal);
+        // A stop on request must not wait for a disk that is full; a successor then may not know of it.
+        if let Err(error) = run.dir.write_stopping(&Stopping { version: VERSION, at: now, reason, signal }) {
+            warn!(job = %job, "cannot record that the run is being ended: {error}");
+        }
+        let sent = match PidFd::open(&started.process)? {
+            Some(process) => process.send(signal)?,
+            None => false,
+        };
+        run.seen.stop = Some(StopAsked { reason, at: now.boot, killed: None });
+        let text = match sent {
+            true => format!("{signal} sent to pid {}: {}", started.process.pid, reason.describe()),
+            false => format!("has ended already; to be ended: {}", reason.describe()),
+        };
+        info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
+        run.report.event(now.wall, State::Running, text);
+        let report = run.report.clone();
+        self.writer.put(&report);
+        Ok(())
+    }
+
+    fn kill(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let Some(started) = run.started.clone() else { return Ok(()) };
+        let now = clock::now();
+        let first = run.seen.stop.is_some_and(|stop| stop.killed.is_none());
+        if let Some(stop) = &mut run.seen.stop {
+            stop.killed = Some(now.boot);
+        }
+        let killed = process::kill_family(Some(&started.wrapper), &started.process)?;
+        if first {
+            let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
+            warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
+            run.report.event(now.wall, State::Running, text);
+            let report = run.report.clone();
+            self.writer.put(&report);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        run.seen.released = true;
+        let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
+        info!(job = %job, run = %run.seen.id, "{text}");
+        run.report.event(clock::now().wall, State::Running, text.into());
+        let report = run.report.clone();
+        self.writer.put(&report);
+        Ok(())
+    }
+
+    fn report(&mut self, job: &JobId, outlook: Outlook) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let Phase::Ended { started, at, how, reported } = &mut run.seen.phase else { return Ok(()) };
+        *reported = true;
+        let verdict = judge(&run.seen.job, how, run.seen.stop.map(|stop| stop.reason));
+        let never_ran = matches!(how, Ended::NotStarted(_));
+        let lasted = match (started, at) {
+            (Some(started), Some(at)) if !never_ran => Some(at.since(*started).as_secs_f64()),
+            _ => None,
+        };
+        if never_ran {
+            (run.report.pid, run.report.started_at) = (None, None);
+        }
+        let (ended, usage) = run.ended.unwrap_or_else(|| (clock::now(), Usage::default()));
+        info!(
+            job = %job, run = %run.seen.id, state = ?verdict.state, reason = ?verdict.reason,
+            "{}", verdict.message
+        );
+        run.report.end(ended.wall, lasted, usage, verdict);
+        run.report.next_start_at = next_start(outlook);
+        let report = run.report.clone();
+        self.writer.put(&report);
+        Ok(())
+    }
+
+    fn forget(&mut self, job: &JobId) -> io::Result<()> {
+        let run = self.slots.get_mut(job).and_then(|slot| slot.run.take());
+        if let Some(run) = run {
+            info!(job = %job, "is gone");
+            self.discard(run);
+        }
+        Ok(())
+    }
+
+    /// Removes a run's directory, now or as soon as its report is on disk.
+    pub(super) fn discard(&mut self, run: Run) {
+        let (id, dir, filed) = (run.seen.id.clone(), run.dir.clone(), run.filed);
+        drop(run);
+        self.unfiled.insert(id.clone(), dir);
+        if filed {
+            self.filed(&id);
+        }
+    }
+
+    /// Notes when the job starts again, where that changed since its last report.
+    pub(super) fn foresee(&mut self, job: &JobId, outlook: Outlook) {
+        let Some(run) = self.run_of(job).filter(|run| run.is_reported()) else { return };
+        let next = next_start(outlook);
+        let differs = match (next, run.report.next_start_at) {
+            (None, None) => false,
+            // Both clocks are read one after the other, so the two are never quite the same.
+            (Some(a), Some(b)) => a.unix_ms().abs_diff(b.unix_ms()) > 100,
+            _ => true,
+        };
+        if differs && run.report.exit_reason.is_some() {
+            run.report.next_start_at = next;
+            let report = run.report.clone();
+            self.writer.put(&report);
+        }
+    }
+
+    /// Looks at a run again, because something happened to it.
+    pub(super) fn look_again(&mut self, job: &JobId, expected: Option<&RunId>) {
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        let Some(run) = &mut slot.run else { return };
+        if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
+            return;
+        }
+        if let Some(pid) = run.orphan()
+            && let Some(status) = self.reaped.remove(&pid.as_raw())
+            && WaitStatus::from_raw(status).is_some()
+        {
+            // Its wrapper died, so it became our child, and we are the ones who saw it end.
+            let ended = Ended::Waited { status };
+            let (version, run_id, usage) = (VERSION, run.seen.id.clone(), Usage::default());
+            let exited = Exited { version, run_id, at: clock::now(), ended, usage };
+            if let Err(error) = run.dir.write_exited(&exited) {
+                warn!(job = %job, "cannot record an exit: {error}");
+            }
+        }
+        let sighting = match observed::look(&run.dir, clock::now()) {
+            Ok(sighting) => sighting,
+            Err(error) => {
+                warn!(job = %job, run = %run.seen.id, "cannot look at the run: {error}");
+                run.watch = None;
+                self.mark(job);
+                return;
+            }
+        };
+        for damage in &sighting.damage {
+            error!(job = %job, run = %run.seen.id, "{damage}");
+            if damage.is_damage()
+                && let Some(name) = damage.path.file_name().and_then(|name| name.to_str())
+                && let Err(error) = run.dir.set_aside(name)
+            {
+                warn!(job = %job, "a damaged record cannot be set aside: {error}");
+            }
+        }
+        let had_started = run.started.is_some();
+        let watched = run.absorb(sighting);
+        if let Some(watch) = run.watch.take() {
+            watch.abort();
+        }
+        if let Some(watched) = watched {
+            let event = Event { job: job.clone(), run: run.seen.id.clone() };
+            match tell_when_readable(watched, event, &self.events) {
+                Ok(watch) => run.watch = Some(watch),
+                Err(error) => warn!(job = %job, "cannot wait for the exit, looking from time to time: {error}"),
+            }
+        }
+        if !had_started && let Some(started) = &run.started && run.is_live() {
+            info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "running");
+            for status in run.report.constraints.iter().filter(|status| !status.applied) {
+                let reason = status.reason.as_deref().unwrap_or("not read back");
+                warn!(job = %job, "{} {} is not in force: {reason}", status.name, status.requested);
+            }
+        }
+        if run.is_live() {
+            let report = run.report.clone();
+            self.writer.put(&report);
+        }
+        self.mark(job);
+    }
+
+    /// After a take-over: what is declared to be in force is read back, and put right if it is not.
+    pub(super) fn verify_constraints(&mut self, job: &JobId) {
+        let Some(run) = self.run_of(job).filter(|run| matches!(run.seen.phase, Phase::Running { .. })) else {
+            return;
+        };
+        let Some(started) = &run.started else { return };
+        let wanted = &run.seen.job.constraints;
+        let mut statuses = priority::read_back(&started.process, wanted, &priority::Attempt::default());
+        if statuses.iter().any(|status| !status.applied && priority::is_supported(status.name)) {
+            statuses = priority::apply(&started.process, wanted, None);
+        }
+        if statuses != run.report.constraints {
+            run.report.constraints = statuses;
+            let report = run.report.clone();
+            self.writer.put(&report);
+        }
+    }
+
+    fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
+        self.slots.get_mut(job)?.run.as_mut()
+    }
+}
+
+fn next_start(outlook: Outlook) -> Option<WallTime> {
+    let Outlook::StartsAt(at) = outlook else { return None };
+    let now = clock::now();
+    let wait = i64::try_from(at.since(now.boot).as_millis()).unwrap_or(i64::MAX);
+    Some(WallTime::from_unix_ms(now.wall.unix_ms().saturating_add(wait)))
+}

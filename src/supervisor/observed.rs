@@ -1,0 +1,202 @@
+//! What runs: a run as its directory and the kernel show it.
+//!
+//! The order of looking is the proof: first the lock, then the records. Whoever finds the lock free
+//! finds everything that the wrapper wrote.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::linux::process::{self, PidFd};
+use crate::model::exit::{Ended, LostCause, Stage, StartError};
+use crate::model::process::ProcessIdentity;
+use crate::model::report::Usage;
+use crate::model::time::Moment;
+use crate::reconcile::plan::{Observed, Phase, StopAsked};
+use crate::runs::dir::{RecordError, RunDir};
+use crate::runs::record::{Exited, Spec, Started, Stopping};
+
+/// A run that was looked at.
+#[derive(Debug)]
+pub struct Sighting {
+    /// What `spec.json` says.
+    pub spec: Spec,
+    /// What `started.json` says.
+    pub started: Option<Started>,
+    /// What `stop.json` says.
+    pub stopping: Option<Stopping>,
+    /// Where the run stands.
+    pub standing: Standing,
+    /// Records that could not be read, and were not needed.
+    pub damage: Vec<RecordError>,
+}
+
+/// Where a run stands, and what to watch for it to change.
+#[derive(Debug)]
+pub enum Standing {
+    /// The wrapper lives; it has not started the workload.
+    Starting,
+    /// The workload lives.
+    Running {
+        /// What tells that something changed: the wrapper, or the workload itself if that is orphaned.
+        watched: PidFd,
+        /// The wrapper is gone.
+        orphaned: bool,
+    },
+    /// The workload ended, the wrapper lives.
+    Ending {
+        /// The wrapper; `None` if it went away just now.
+        wrapper: Option<PidFd>,
+    },
+    /// Nothing lives.
+    Ended {
+        /// When; `None` if that was in another boot.
+        at: Option<Moment>,
+        /// When, on the wall.
+        wall: Moment,
+        /// How.
+        how: Ended,
+        /// What it used.
+        usage: Usage,
+    },
+}
+
+/// Why nothing can be said of a run.
+#[derive(Debug, thiserror::Error)]
+pub enum Blind {
+    /// There is no spec: the run never began.
+    #[error("the run never began")]
+    NeverBegan,
+    /// The spec cannot be used, and the wrapper lives: what it does is not known.
+    #[error("a wrapper lives, but its record cannot be used: {0}")]
+    Opaque(RecordError),
+    /// The spec cannot be used, and nothing lives.
+    #[error("{0}")]
+    Damaged(RecordError),
+    /// The kernel or the disk did not answer.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Looks at a run.
+///
+/// # Errors
+/// Nothing can be said of it.
+pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
+    let wrapper_lives = dir.wrapper_lives()?;
+    let spec = match dir.spec() {
+        Ok(Some(spec)) => spec,
+        Ok(None) if wrapper_lives => return Err(Blind::Io(io::Error::other("the run is being made"))),
+        Ok(None) => return Err(Blind::NeverBegan),
+        Err(error) if wrapper_lives => return Err(Blind::Opaque(error)),
+        Err(error) if error.is_damage() => return Err(Blind::Damaged(error)),
+        Err(error) => return Err(Blind::Io(io::Error::other(error.to_string()))),
+    };
+    let mut damage = Vec::new();
+    let started = readable(dir.started(), &mut damage);
+    let stopping = readable(dir.stopping(), &mut damage);
+    let damaged_before = damage.len();
+    let exited = readable(dir.exited(), &mut damage);
+    let exit_damaged = damage.len() > damaged_before;
+    let standing = stand(wrapper_lives, &spec, started.as_ref(), exited, exit_damaged, now)?;
+    Ok(Sighting { spec, started, stopping, standing, damage })
+}
+
+fn readable<T>(read: Result<Option<T>, RecordError>, damage: &mut Vec<RecordError>) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        damage.push(error);
+        None
+    })
+}
+
+fn stand(
+    wrapper_lives: bool,
+    spec: &Spec,
+    started: Option<&Started>,
+    exited: Option<Exited>,
+    exit_damaged: bool,
+    now: Moment,
+) -> io::Result<Standing> {
+    let same_boot = spec.boot_id == process::boot_id()?;
+    let lost = |cause| Standing::Ended {
+        at: same_boot.then_some(now),
+        wall: now,
+        how: Ended::Lost(cause),
+        usage: Usage::default(),
+    };
+    if wrapper_lives && same_boot {
+        let Some(started) = started else {
+            // It may be about to end after a failed start; its end is told by the ready pipe or the lock.
+            return Ok(Standing::Starting);
+        };
+        let wrapper = PidFd::open(&started.wrapper)?;
+        return Ok(match (exited, open_living(&started.process)?, wrapper) {
+            (None, Some(_), Some(wrapper)) => Standing::Running { watched: wrapper, orphaned: false },
+            (_, _, wrapper) => Standing::Ending { wrapper },
+        });
+    }
+    if let Some(exited) = exited {
+        let at = same_boot.then_some(exited.at);
+        return Ok(Standing::Ended { at, wall: exited.at, how: exited.ended, usage: exited.usage });
+    }
+    if !same_boot {
+        return Ok(lost(LostCause::HostRebooted));
+    }
+    match started {
+        None if exit_damaged => Ok(lost(LostCause::RecordDamaged)),
+        // The wrapper records the process before it lets it run, so nothing ran.
+        None => Ok(Standing::Ended {
+            at: Some(now),
+            wall: now,
+            how: Ended::NotStarted(StartError {
+                stage: Stage::Wrapper,
+                errno: None,
+                detail: "the wrapper ended before it started the workload".into(),
+            }),
+            usage: Usage::default(),
+        }),
+        Some(started) => match open_living(&started.process)? {
+            Some(process) => Ok(Standing::Running { watched: process, orphaned: true }),
+            None if exit_damaged => Ok(lost(LostCause::RecordDamaged)),
+            None => Ok(lost(LostCause::WrapperLost)),
+        },
+    }
+}
+
+/// The process, if it lives; a zombie does not.
+fn open_living(process: &ProcessIdentity) -> io::Result<Option<PidFd>> {
+    match PidFd::open(process)? {
+        Some(fd) if !fd.has_exited()? => Ok(Some(fd)),
+        _ => Ok(None),
+    }
+}
+
+impl Sighting {
+    /// What the plan needs to know of it. `reported`: its last report is on disk.
+    #[must_use]
+    pub fn observed(&self, reported: bool) -> Observed {
+        let began = self.started.as_ref().map(|started| started.at.boot);
+        let phase = match &self.standing {
+            Standing::Starting => Phase::Starting,
+            Standing::Running { .. } => Phase::Running { since: began.unwrap_or(self.spec.created.boot) },
+            Standing::Ending { .. } => Phase::Ending,
+            Standing::Ended { at, how, .. } => Phase::Ended {
+                started: at.and(began),
+                at: at.map(|at| at.boot),
+                how: how.clone(),
+                reported,
+            },
+        };
+        Observed {
+            id: self.spec.run_id.clone(),
+            job: Arc::new(self.spec.job.clone()),
+            history: self.spec.history.clone(),
+            phase,
+            stop: self.stopping.as_ref().map(|stop| StopAsked {
+                reason: stop.reason,
+                at: stop.at.boot,
+                killed: None,
+            }),
+            released: false,
+        }
+    }
+}

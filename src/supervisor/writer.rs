@@ -1,0 +1,221 @@
+//! Reports on disk. A thread of its own writes them, so that planning never waits for a disk.
+//!
+//! What comes while it writes is written together: the newest report of each job once, and all
+//! reports of ended runs in one group commit. What cannot be written is kept and tried again.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{error, info, warn};
+
+use crate::config::paths::Layout;
+use crate::model::ids::{JobId, RunId};
+use crate::model::report::Report;
+use crate::runs::durable;
+
+/// How often it is tried again to write what could not be written.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The report of an ended run is on disk, for good.
+#[derive(Debug)]
+pub struct Filed {
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: RunId,
+}
+
+struct Write {
+    job: JobId,
+    /// The run, if it has ended.
+    ended: Option<RunId>,
+    bytes: Vec<u8>,
+}
+
+/// The writing thread's other end.
+pub struct Writer {
+    sender: Option<Sender<Write>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. `keep` is how many reports of ended runs each job keeps.
+    ///
+    /// # Errors
+    /// The report folders cannot be made, or no thread can be had.
+    pub fn start(layout: &Layout, keep: usize, filed: UnboundedSender<Filed>) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel();
+        let (reports, history) = (layout.reports(), layout.history());
+        private_dir(&history)?;
+        let desk = Desk { reports, history, keep, filed, newest: BTreeMap::new(), ended: BTreeMap::new() };
+        let thread = thread::Builder::new().name("reports".into()).spawn(move || desk.work(&receiver))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Hands over the newest report of a job.
+    pub fn put(&self, report: &Report) {
+        let ended = report.exit_reason.is_some().then(|| report.run_id.clone());
+        match (serde_json::to_vec_pretty(report), &self.sender) {
+            (Ok(mut bytes), Some(sender)) => {
+                bytes.push(b'\n');
+                // The thread ends only when this end is dropped.
+                let _ = sender.send(Write { job: report.job_id.clone(), ended, bytes });
+            }
+            (Err(error), _) => error!(job = %report.job_id, "report cannot be written as JSON: {error}"),
+            (Ok(_), None) => {}
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until all is written that can be.
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            error!("the thread that writes reports failed; the next supervisor writes what is missing");
+        }
+    }
+}
+
+/// What lies on the thread's desk.
+struct Desk {
+    reports: PathBuf,
+    history: PathBuf,
+    keep: usize,
+    filed: UnboundedSender<Filed>,
+    /// The newest report of each job, and whether it is of an ended run.
+    newest: BTreeMap<JobId, (bool, Vec<u8>)>,
+    /// Reports of ended runs.
+    ended: BTreeMap<(JobId, RunId), Vec<u8>>,
+}
+
+impl Desk {
+    fn work(mut self, receiver: &Receiver<Write>) {
+        let mut failing = false;
+        loop {
+            let idle = self.newest.is_empty() && self.ended.is_empty();
+            let first = if idle {
+                receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                receiver.recv_timeout(RETRY)
+            };
+            let last = first == Err(RecvTimeoutError::Disconnected);
+            for write in first.into_iter().chain(receiver.try_iter()) {
+                self.take(write);
+            }
+            match self.write() {
+                Ok(()) if failing => {
+                    failing = false;
+                    info!("reports can be written again; those that were missing are made up for");
+                }
+                Ok(()) => {}
+                Err(error) if !failing => {
+                    failing = true;
+                    error!(
+                        "reports cannot be written: {error}; jobs run on, the reports are kept and tried \
+                         again every {} s (is the disk full?)",
+                        RETRY.as_secs()
+                    );
+                }
+                Err(_) => {}
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, write: Write) {
+        if let Some(run) = &write.ended {
+            self.ended.insert((write.job.clone(), run.clone()), write.bytes.clone());
+        }
+        self.newest.insert(write.job, (write.ended.is_some(), write.bytes));
+    }
+
+    /// Writes all there is. What is written leaves the desk, what fails stays.
+    fn write(&mut self) -> io::Result<()> {
+        let mut outcome = Ok(());
+        // History first: a run directory is removed only when its report is there.
+        let mut runs = Vec::new();
+        let mut files = Vec::new();
+        for ((job, run), bytes) in &self.ended {
+            let folder = self.history.join(job.as_str());
+            match private_dir(&folder) {
+                Ok(()) => {
+                    files.push((folder.join(format!("{run}.json")), bytes.clone()));
+                    runs.push((job.clone(), run.clone()));
+                }
+                Err(error) => outcome = Err(error),
+            }
+        }
+        let mut newest = Vec::new();
+        for (job, (ended, bytes)) in &self.newest {
+            let path = self.reports.join(format!("{job}.json"));
+            if *ended {
+                files.push((path, bytes.clone()));
+                newest.push(job.clone());
+            } else if let Err(error) = durable::write(&path, bytes) {
+                outcome = Err(at(&path, &error));
+            } else {
+                newest.push(job.clone());
+            }
+        }
+        let results = durable::write_many_durable(&files);
+        let mut failed: Vec<&Path> = Vec::new();
+        for ((path, _), result) in files.iter().zip(results) {
+            if let Err(error) = result {
+                failed.push(path);
+                outcome = Err(at(path, &error));
+            }
+        }
+        for job in newest {
+            if !failed.contains(&self.reports.join(format!("{job}.json")).as_path()) {
+                self.newest.remove(&job);
+            }
+        }
+        for (job, run) in runs {
+            let folder = self.history.join(job.as_str());
+            if failed.contains(&folder.join(format!("{run}.json")).as_path()) {
+                continue;
+            }
+            self.ended.remove(&(job.clone(), run.clone()));
+            if let Err(error) = prune(&folder, self.keep) {
+                warn!(job = %job, "old reports cannot be removed: {error}");
+            }
+            // The receiver goes away only when the supervisor ends.
+            let _ = self.filed.send(Filed { job, run });
+        }
+        outcome
+    }
+}
+
+/// Removes all but the newest `keep` reports. Their names sort by time.
+fn prune(folder: &Path, keep: usize) -> io::Result<()> {
+    let entries: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.file_name()).collect();
+    names.retain(|name| name.to_string_lossy().ends_with(".json"));
+    names.sort();
+    let surplus = names.len().saturating_sub(keep);
+    names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+/// Makes a folder, and those above it, for nobody but us.
+///
+/// # Errors
+/// With the path.
+pub fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(|error| at(path, &error))
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
