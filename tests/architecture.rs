@@ -20,7 +20,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Files (or folders) whose results depend on their arguments alone.
-const PURE: &[&str] = &["model/", "reconcile/", "config/resolve.rs", "config/schema.rs", "runs/record.rs"];
+const PURE: &[&str] = &[
+    "model/",
+    "reconcile/",
+    "config/parse.rs",
+    "config/problem.rs",
+    "config/profiles.rs",
+    "config/resolve.rs",
+    "config/schema.rs",
+    "config/suggest.rs",
+    "runs/record.rs",
+];
 
 /// What a pure file may not mention: the world, and the clocks.
 const IMPURE: &[&str] =
