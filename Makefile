@@ -30,7 +30,7 @@ fmt: ## format the code
 
 bench: release ## measure the release build beside its references
 	@scripts/setup bench
-	cargo bench --locked
+	FFRTMP_BIN_DIR="$(abspath $(DIST))" cargo bench --locked
 
 release: $(DIST)/ffrtmp $(DIST)/ffrtmp-sup ## static binaries in target/dist
 
