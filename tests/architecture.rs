@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &["model"]),
-    ("reconcile", &["model", "runs"]),
+    ("reconcile", &["model"]),
     ("runs", &["model"]),
     ("telemetry", &["model"]),
     ("lint", &["model", "config", "linux"]),
-    ("linux", &["model", "runs"]),
+    ("linux", &["model"]),
     ("wrapper", &["model", "runs", "linux"]),
     ("supervisor", &["model", "config", "reconcile", "runs", "telemetry", "lint", "linux", "wrapper"]),
 ];
