@@ -82,9 +82,9 @@ pub fn peek_exit(block: bool) -> io::Result<Option<Pid>> {
         match check(result.into()) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-            // SAFETY: all bytes were zero, which is a valid siginfo_t, or the kernel's; waitid fills
-            // in the member that si_pid reads.
             Ok(_) => {
+                // SAFETY: all bytes were zero, which is a valid siginfo_t, or the kernel's; waitid
+                // fills in the member that si_pid reads.
                 let pid = unsafe { info.assume_init().si_pid() };
                 return Ok(u32::try_from(pid).ok().and_then(Pid::new));
             }

@@ -1,0 +1,58 @@
+# Every target does its own set-up: see scripts/setup.
+
+PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+MUSL   := $(shell uname -m)-unknown-linux-musl
+DIST   := $(TARGET)/dist
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt bench release install
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-9s%s\n' "$$name" "$$text"; done
+
+demo: ## a transcode and a live HLS channel, declared, started, edited, reported; needs ffmpeg
+	@scripts/setup demo
+	@scripts/demo
+
+test: ## everything CI runs: lints, all tests, schemas, a minute of fuzzing, docs
+	@scripts/setup test
+	@scripts/test
+
+lint: ## formatting, clippy, licences and sources of the dependencies
+	@scripts/setup lint
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo deny --log-level error check bans licenses sources
+
+fmt: ## format the code
+	cargo fmt
+
+bench: release ## measure the release build beside its references
+	@scripts/setup bench
+	FFRTMP_BIN_DIR="$(abspath $(DIST))" cargo bench --locked
+
+release: $(DIST)/ffrtmp $(DIST)/ffrtmp-sup ## static binaries in target/dist
+
+install: release ## install the release build; PREFIX=/usr/local, DESTDIR=
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(DIST)/ffrtmp $(DIST)/ffrtmp-sup
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp README.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE docs/*.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/reference docs/reference/*.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/profiles profiles/*.toml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/examples examples/*.toml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/examples/jobs.d examples/jobs.d/*.toml
+
+# Built anew only when the sources changed, so that `sudo make install` needs no cargo after `make release`.
+# Static and not position-independent: every page that need not be relocated is shared by all wrappers.
+SOURCES := Cargo.toml Cargo.lock Makefile $(shell find src profiles -type f)
+STATIC  := -C target-feature=+crt-static -C relocation-model=static
+
+$(DIST)/ffrtmp: $(SOURCES)
+	@scripts/setup release
+	RUSTFLAGS="$(STATIC)" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
+	install -D -m 755 $(TARGET)/$(MUSL)/wrapper/ffrtmp $@
+
+$(DIST)/ffrtmp-sup: $(SOURCES)
+	@scripts/setup release
+	RUSTFLAGS="$(STATIC)" cargo build --locked --target $(MUSL) --release --bin ffrtmp-sup
+	install -D -m 755 $(TARGET)/$(MUSL)/release/ffrtmp-sup $@

@@ -1,0 +1,443 @@
+//! The dependency rules of docs/architecture.md, held over the source text: which module may use
+//! which, which files are pure, where `unsafe` may stand.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which modules a module may use. `lib.rs` only lists them; programs in `bin` may use all.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("config", &["model"]),
+    ("reconcile", &["model"]),
+    ("runs", &["model"]),
+    ("telemetry", &["model"]),
+    ("lint", &["model", "config", "linux"]),
+    ("linux", &["model"]),
+    ("wrapper", &["model", "runs", "linux"]),
+    ("supervisor", &["model", "config", "reconcile", "runs", "telemetry", "lint", "linux", "wrapper"]),
+];
+
+/// Files (or folders) whose results depend on their arguments alone.
+const PURE: &[&str] = &[
+    "model/",
+    "reconcile/",
+    "config/parse.rs",
+    "config/problem.rs",
+    "config/profiles.rs",
+    "config/resolve.rs",
+    "config/schema.rs",
+    "config/suggest.rs",
+    "runs/record.rs",
+];
+
+/// What a pure file may not mention: the world, and the clocks.
+const IMPURE: &[&str] =
+    &["tokio", "nix", "notify", "std::fs", "std::process", "std::env", "std::net", "std::thread"];
+const CLOCKS: &[&str] =
+    &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "libc::clock_gettime"];
+
+/// What makes up the wrapper, of which one runs per job: small, so without a runtime.
+const WRAPPER: &[&str] = &["wrapper/", "linux/", "runs/", "model/", "bin/ffrtmp.rs"];
+
+/// The only files with `unsafe` in them. That each use says why it is sound is clippy's
+/// `undocumented_unsafe_blocks`, which Cargo.toml turns on.
+const UNSAFE: &[&str] = &["linux/spawn.rs", "linux/sys.rs"];
+
+#[test]
+fn the_source_keeps_the_rules() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    assert!(files.len() > 10, "found no source under {}", src.display());
+    let sources: Vec<(String, String)> = files
+        .iter()
+        .map(|path| {
+            let name = path.strip_prefix(&src).expect("below src").to_str().expect("UTF-8").to_owned();
+            (name, fs::read_to_string(path).expect("readable"))
+        })
+        .collect();
+    let complaints = check(&sources);
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+#[test]
+fn every_folder_of_the_source_has_its_rule() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("src") {
+        let name = entry.expect("entry").file_name().into_string().expect("UTF-8");
+        let module = name.strip_suffix(".rs").unwrap_or(&name);
+        assert!(
+            matches!(module, "lib" | "bin") || MAY_USE.iter().any(|(known, _)| *known == module),
+            "src/{name} is in no line of MAY_USE: say what it may use"
+        );
+    }
+}
+
+/// The rules are about arrows that point one way: were there a circle, there would be no rule.
+#[test]
+fn the_rules_have_no_circle() {
+    let mut placed: Vec<&str> = Vec::new();
+    while placed.len() < MAY_USE.len() {
+        let next = MAY_USE
+            .iter()
+            .find(|(module, uses)| !placed.contains(module) && uses.iter().all(|used| placed.contains(used)));
+        placed.push(next.expect("the modules left over use each other").0);
+    }
+}
+
+/// The checker itself, on planted violations.
+#[test]
+fn violations_are_seen() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("model/a.rs", "use crate::config::load;", "model may not use config"),
+        ("model/a.rs", "use crate::{model::job, linux::process};", "model may not use linux"),
+        ("model/a.rs", "fn f() { crate::supervisor::run() }", "model may not use supervisor"),
+        ("model/a.rs", "use super::super::config::load;", "model may not use config"),
+        ("config/mod.rs", "use super::supervisor::reports;", "config may not use supervisor"),
+        ("reconcile/plan.rs", "use crate::config::load;", "reconcile may not use config"),
+        ("runs/dir.rs", "use crate::linux::process;", "runs may not use linux"),
+        ("wrapper/run.rs", "use crate::supervisor::x;", "wrapper may not use supervisor"),
+        (
+            "wrapper/run.rs",
+            "use crate::{\n    model::{job::Job, ids},\n    config::load,\n};",
+            "4: wrapper may not use config",
+        ),
+        ("model/a.rs", "use tokio::time;", "pure, but mentions tokio"),
+        ("model/a.rs", "use std::fs;", "pure, but mentions std::fs"),
+        ("model/a.rs", "use std::{fmt, fs::File};", "pure, but mentions std::fs"),
+        ("config/resolve.rs", "fn f() { ::std::process::exit(1) }", "pure, but mentions std::process"),
+        ("reconcile/plan.rs", "use nix::unistd;", "pure, but mentions nix"),
+        ("reconcile/plan.rs", "fn f() { let now = std::time::Instant::now(); }", "pure, but reads a clock"),
+        ("reconcile/plan.rs", "fn f() { jiff::Timestamp :: now(); }", "pure, but reads a clock"),
+        ("reconcile/plan.rs", "#[test] fn f() { SystemTime::now(); }", "pure, but reads a clock"),
+        ("wrapper/run.rs", "fn f() { tokio::spawn(()); }", "belongs to the wrapper, but mentions tokio"),
+        ("bin/ffrtmp.rs", "use tokio::runtime;", "belongs to the wrapper, but mentions tokio"),
+        ("linux/process.rs", "fn f() { unsafe { g() } }", "unsafe belongs into"),
+    ];
+    for (file, code, expected) in cases {
+        let complaints = check(&[((*file).into(), format!("//! What it is for.\n{code}\n"))]);
+        assert!(
+            complaints.iter().any(|complaint| complaint.contains(expected)),
+            "{file}: {code}\nexpected: {expected}\nfound: {complaints:?}"
+        );
+    }
+    let complaints = check(&[("model/a.rs".into(), "use std::fmt;\n".into())]);
+    assert!(complaints.len() == 1 && complaints[0].contains("begins with //!"), "{complaints:?}");
+}
+
+#[test]
+fn what_is_allowed_is_not_complained_about() {
+    let cases: &[(&str, &str)] = &[
+        ("model/a.rs", "use super::ids::JobId;\nuse crate::model::job;"),
+        ("model/a.rs", "// tokio, std::fs and crate::linux in a comment\n/* nix::x /* nested */ std::fs */"),
+        (
+            "model/a.rs",
+            "const T: &str = \"std::fs::read, unsafe\"; const R: &str = r#\"tokio::x \" nix::y\"#;",
+        ),
+        ("model/a.rs", "const C: char = '\"'; const L: &'static str = \"tokio::x\";"),
+        (
+            "model/a.rs",
+            "#[cfg(test)]\nmod tests {\n    use super::*;\n    fn f() { std::fs::read(\"}\"); }\n}",
+        ),
+        (
+            "supervisor/mod.rs",
+            "use crate::{config, linux::process, model, reconcile::plan, runs};\nuse tokio::time;",
+        ),
+        ("config/load.rs", "use std::fs;\nuse crate::model::ids;"),
+        ("bin/ffrtmp-sup.rs", "use ffrtmp::supervisor;\nuse tokio::runtime;"),
+        ("linux/sys.rs", "fn f() { unsafe { g() } }"),
+        ("model/a.rs", "fn f() { let tokio = 1; x.nix(); Self::now(); }"),
+    ];
+    for (file, code) in cases {
+        let complaints = check(&[((*file).into(), format!("//! What it is for.\n{code}\n"))]);
+        assert!(complaints.is_empty(), "{file}: {code}\n{complaints:?}");
+    }
+    let properties = [
+        ("reconcile/mod.rs".into(), "//! x\n#[cfg(test)]\nmod properties;\n".into()),
+        ("reconcile/properties.rs".into(), "//! x\nuse std::fs;\nuse crate::supervisor;\n".into()),
+    ];
+    assert_eq!(check(&properties), Vec::<String>::new(), "a file of tests may use what it likes");
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Every rule on every file (path below `src`, text); a line for each thing that is wrong.
+fn check(sources: &[(String, String)]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let codes: Vec<(&str, Vec<Token>)> =
+        sources.iter().map(|(file, text)| (file.as_str(), tokens(text))).collect();
+    let tests: BTreeSet<String> =
+        codes.iter().flat_map(|(file, tokens)| test_modules(file, tokens)).collect();
+    for ((file, text), (_, tokens)) in sources.iter().zip(&codes) {
+        if !text.starts_with("//!") {
+            complaints.push(format!("src/{file}:1: every file begins with //! and what it is for"));
+        }
+        if tests.contains(file) {
+            continue;
+        }
+        check_file(file, &without_tests(tokens), &mut complaints);
+    }
+    complaints
+}
+
+fn check_file(file: &str, tokens: &[Token], complaints: &mut Vec<String>) {
+    let starts = |list: &[&str]| {
+        list.iter().any(|rule| file == *rule || (rule.ends_with('/') && file.starts_with(rule)))
+    };
+    let mut complain = |line: usize, what: &str| {
+        let mut text = String::new();
+        let _ = write!(text, "src/{file}:{line}: {what}");
+        if !complaints.contains(&text) {
+            complaints.push(text);
+        }
+    };
+    let module = file.split('/').next().map_or(file, |part| part.strip_suffix(".rs").unwrap_or(part));
+    let may_use = MAY_USE.iter().find(|(name, _)| *name == module).map(|(_, uses)| *uses);
+
+    for token in tokens {
+        if token.text == "unsafe" && !starts(UNSAFE) {
+            complain(token.line, &format!("unsafe belongs into {}", UNSAFE.join(" or ")));
+        }
+    }
+    for path in paths(tokens) {
+        let text = path.segments.join("::");
+        if let (Some(may_use), Some(used)) = (may_use, module_used(file, &path.segments))
+            && used != module
+            && !may_use.contains(&used)
+        {
+            complain(path.line, &format!("{module} may not use {used}"));
+        }
+        let mentions = |name: &str| text == name || text.starts_with(&format!("{name}::"));
+        if starts(PURE) {
+            if let Some(name) = IMPURE.iter().find(|name| mentions(name)) {
+                complain(path.line, &format!("this file is pure, but mentions {name}"));
+            }
+            if CLOCKS.iter().any(|clock| text == *clock || text.ends_with(&format!("::{clock}"))) {
+                complain(path.line, &format!("this file is pure, but reads a clock: {text}"));
+            }
+        }
+        if starts(WRAPPER) && mentions("tokio") {
+            complain(path.line, "this file belongs to the wrapper, but mentions tokio");
+        }
+    }
+}
+
+/// The module of this crate that a path leads to, if it leads out of where it stands.
+fn module_used<'a>(file: &str, segments: &'a [String]) -> Option<&'a str> {
+    let supers = segments.iter().take_while(|segment| *segment == "super").count();
+    let used = if segments[0] == "crate" {
+        segments.get(1)?
+    } else {
+        // `a/b.rs` is two modules deep, `a/mod.rs` one.
+        let depth = file.split('/').filter(|part| *part != "mod.rs").count();
+        segments.get(supers).filter(|_| supers >= depth)?
+    };
+    MAY_USE.iter().any(|(name, _)| name == used).then_some(used.as_str())
+}
+
+/// A name, a `::` or another character of the code.
+#[derive(Debug, Clone, PartialEq)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+/// A path with at least one name, `use` groups written out.
+#[derive(Debug)]
+struct PathUse {
+    segments: Vec<String>,
+    line: usize,
+}
+
+/// The code without comments, texts and character literals.
+fn tokens(source: &str) -> Vec<Token> {
+    let chars: Vec<char> = source.chars().collect();
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut list, mut i, mut line) = (Vec::new(), 0, 1);
+    while i < chars.len() {
+        let (c, next) = (chars[i], chars.get(i + 1).copied().unwrap_or(' '));
+        let start = i;
+        if c == '/' && next == '/' {
+            while i < chars.len() && chars[i] != '\n' {
+                i += 1;
+            }
+        } else if c == '/' && next == '*' {
+            let mut depth = 0;
+            loop {
+                match (chars.get(i), chars.get(i + 1)) {
+                    (Some('/'), Some('*')) => (depth, i) = (depth + 1, i + 2),
+                    (Some('*'), Some('/')) => (depth, i) = (depth - 1, i + 2),
+                    (Some(_), _) => i += 1,
+                    (None, _) => break,
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else if c == '"' {
+            i = end_of_text(&chars, i);
+        } else if c == '\'' {
+            // A character literal, or else a lifetime.
+            if next == '\\' {
+                i += 3;
+                while i < chars.len() && chars[i] != '\'' {
+                    i += 1;
+                }
+                i += 1;
+            } else if chars.get(i + 2) == Some(&'\'') {
+                i += 3;
+            } else {
+                i += 1;
+            }
+        } else if is_name(c) {
+            while i < chars.len() && is_name(chars[i]) {
+                i += 1;
+            }
+            let name: String = chars[start..i].iter().collect();
+            let hashes = chars[i..].iter().take_while(|c| **c == '#').count();
+            if matches!(name.as_str(), "r" | "br" | "cr") && chars.get(i + hashes) == Some(&'"') {
+                i = end_of_raw_text(&chars, i + hashes + 1, hashes);
+            } else {
+                list.push(Token { text: name, line });
+            }
+        } else if c == ':' && next == ':' {
+            list.push(Token { text: "::".into(), line });
+            i += 2;
+        } else {
+            if !c.is_whitespace() {
+                list.push(Token { text: c.into(), line });
+            }
+            i += 1;
+        }
+        line += chars[start..i.min(chars.len())].iter().filter(|c| **c == '\n').count();
+    }
+    list
+}
+
+fn end_of_text(chars: &[char], quote: usize) -> usize {
+    let mut i = quote + 1;
+    while i < chars.len() && chars[i] != '"' {
+        i += if chars[i] == '\\' { 2 } else { 1 };
+    }
+    i + 1
+}
+
+fn end_of_raw_text(chars: &[char], mut i: usize, hashes: usize) -> usize {
+    while i < chars.len() {
+        if chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes {
+            return i + 1 + hashes;
+        }
+        i += 1;
+    }
+    i
+}
+
+const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+
+fn is_cfg_test(tokens: &[Token]) -> bool {
+    tokens.len() > CFG_TEST.len() && tokens.iter().zip(CFG_TEST).all(|(token, text)| token.text == text)
+}
+
+/// The files of `#[cfg(test)] mod name;`, as paths below `src`.
+fn test_modules(file: &str, tokens: &[Token]) -> Vec<String> {
+    let folder = file
+        .strip_suffix("mod.rs")
+        .map_or_else(|| format!("{}/", file.strip_suffix(".rs").unwrap_or(file)), str::to_owned);
+    let folder = if file == "lib.rs" { String::new() } else { folder };
+    let mut files = Vec::new();
+    for i in 0..tokens.len() {
+        if is_cfg_test(&tokens[i..])
+            && let [word, name, end, ..] = &tokens[i + CFG_TEST.len()..]
+            && (word.text.as_str(), end.text.as_str()) == ("mod", ";")
+        {
+            files.push(format!("{folder}{}.rs", name.text));
+            files.push(format!("{folder}{}/mod.rs", name.text));
+        }
+    }
+    files
+}
+
+/// Leaves out every item under `#[cfg(test)]`.
+fn without_tests(tokens: &[Token]) -> Vec<Token> {
+    let (mut kept, mut i) = (Vec::new(), 0);
+    while i < tokens.len() {
+        if !is_cfg_test(&tokens[i..]) {
+            kept.push(tokens[i].clone());
+            i += 1;
+            continue;
+        }
+        i += CFG_TEST.len();
+        let mut depth = 0;
+        while i < tokens.len() {
+            match tokens[i].text.as_str() {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                _ => {}
+            }
+            let ended = depth == 0 && matches!(tokens[i].text.as_str(), "}" | ";");
+            i += 1;
+            if ended {
+                break;
+            }
+        }
+    }
+    kept
+}
+
+/// Every path in the code.
+fn paths(tokens: &[Token]) -> Vec<PathUse> {
+    let (mut list, mut i) = (Vec::new(), 0);
+    let is_name = |token: &Token| token.text.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    while i < tokens.len() {
+        if is_name(&tokens[i]) && tokens.get(i + 1).is_some_and(|next| next.text == "::") {
+            i = expand(tokens, i, &[], &mut list);
+        } else {
+            i += 1;
+        }
+    }
+    list
+}
+
+/// Reads the path at `i`, writes out its group if it ends in one, and returns where it ends.
+fn expand(tokens: &[Token], mut i: usize, prefix: &[String], list: &mut Vec<PathUse>) -> usize {
+    let mut segments = prefix.to_vec();
+    let line = tokens[i].line;
+    loop {
+        segments.push(tokens[i].text.clone());
+        i += 1;
+        if tokens.get(i).is_none_or(|token| token.text != "::") {
+            break;
+        }
+        i += 1;
+        match tokens.get(i).map(|token| token.text.as_str()) {
+            Some("{") => {
+                i += 1;
+                while let Some(token) = tokens.get(i).filter(|token| token.text != "}") {
+                    i = match token.text.as_str() {
+                        "," | "*" => i + 1,
+                        "as" => i + 2,
+                        _ => expand(tokens, i, &segments, list),
+                    };
+                }
+                return i + 1;
+            }
+            // A glob, or type arguments: the path so far is what counts.
+            Some("*" | "<") | None => break,
+            Some(_) => {}
+        }
+    }
+    list.push(PathUse { segments, line });
+    i
+}
