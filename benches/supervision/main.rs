@@ -147,6 +147,8 @@ fn bench(arguments: &Arguments) -> ExitCode {
     match measure(arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
+        // As a shell tells of a program that Ctrl-C ended.
+        Err(_) if interrupt::interrupted() => ExitCode::from(130),
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
@@ -190,6 +192,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     if wanted(Scenario::Validate) {
         results.add("validate", scenarios::validate::measure(&bench));
     }
+    // Half a run is no result, and is not to replace a whole one.
+    interrupt::check()?;
     results.print();
     results.write(&arguments.json)?;
     Ok(results.complete())
