@@ -1,1 +1,78 @@
-fn main() {}
+//! The wrapper's command line: arguments and exit codes only.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ffrtmp::wrapper::detached;
+
+/// Runs media workloads that outlive whoever started them.
+#[derive(Parser)]
+#[command(name = "ffrtmp", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a command under constraints (not part of this version yet)
+    #[command(disable_help_flag = true)]
+    Run {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<OsString>,
+    },
+    /// Govern a running process (not part of this version yet)
+    #[command(disable_help_flag = true)]
+    Attach {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<OsString>,
+    },
+}
+
+/// The wrapper itself failed, not the workload: as with env(1), nohup(1) and timeout(1).
+const FAILED: u8 = 125;
+
+fn main() -> ExitCode {
+    // One process like this lives per job: parsed by hand, it never touches the memory clap needs.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "detached") {
+        return match parse_detached(arguments) {
+            Ok((run_dir, lock_fd, ready_fd)) => detached::main(&run_dir, lock_fd, ready_fd),
+            Err(problem) => {
+                eprintln!("ffrtmp detached: {problem}; it is started by ffrtmp-sup only");
+                ExitCode::from(2)
+            }
+        };
+    }
+    let name = match Cli::parse().command {
+        Command::Run { .. } => "run",
+        Command::Attach { .. } => "attach",
+    };
+    eprintln!("ffrtmp {name} is not part of this version yet; declare a job file, see ffrtmp-sup --help");
+    ExitCode::from(FAILED)
+}
+
+/// `--run-dir DIR --lock-fd N --ready-fd M`
+fn parse_detached(mut arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, RawFd, RawFd), String> {
+    let (mut run_dir, mut lock_fd, mut ready_fd) = (None, None, None);
+    while let Some(key) = arguments.next() {
+        let key = key.to_string_lossy().into_owned();
+        let value = arguments.next().ok_or_else(|| format!("{key} needs a value"))?;
+        let number = || {
+            value.to_str().and_then(|text| text.parse::<RawFd>().ok()).ok_or(format!("{key} needs a number"))
+        };
+        match key.as_str() {
+            "--run-dir" => run_dir = Some(PathBuf::from(&value)),
+            "--lock-fd" => lock_fd = Some(number()?),
+            "--ready-fd" => ready_fd = Some(number()?),
+            _ => return Err(format!("unknown argument {key}")),
+        }
+    }
+    match (run_dir, lock_fd, ready_fd) {
+        (Some(run_dir), Some(lock_fd), Some(ready_fd)) => Ok((run_dir, lock_fd, ready_fd)),
+        _ => Err("needs --run-dir, --lock-fd and --ready-fd".into()),
+    }
+}

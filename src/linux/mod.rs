@@ -1,1 +1,8 @@
-//! The kernel's side: processes, priorities, spawning.
+//! The kernel's side: clocks, processes and their identity, priorities, users, spawning.
+
+pub mod clock;
+pub mod priority;
+pub mod process;
+pub mod spawn;
+pub mod sys;
+pub mod user;

@@ -2,6 +2,7 @@
 
 pub mod constraints;
 pub mod exit;
+pub mod history;
 pub mod ids;
 pub mod job;
 pub mod process;

@@ -1,1 +1,5 @@
 //! PURE decisions: from what is declared and what is seen to what is to be done, and when to look again.
+
+pub mod diff;
+pub mod plan;
+pub mod restart;

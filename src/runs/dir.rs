@@ -1,1 +1,373 @@
+//! Run directories: `<runs>/<job>/<run-id>/` with `spec.json`, `started.json`, `stop.json`,
+//! `exited.json` and `wrapper.lock`.
+//!
+//! A directory without `spec.json` is a run that never began. Whoever holds the lock is the run's
+//! wrapper, or is about to become it.
 
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::durable;
+use super::record::{Exited, Spec, Started, Stopping, VERSION};
+use crate::model::ids::{JobId, RunId};
+
+/// [`Spec`].
+pub const SPEC: &str = "spec.json";
+/// [`Started`].
+pub const STARTED: &str = "started.json";
+/// [`Stopping`].
+pub const STOP: &str = "stop.json";
+/// [`Exited`].
+pub const EXITED: &str = "exited.json";
+/// The file that a wrapper holds a lock on as long as it lives.
+pub const LOCK: &str = "wrapper.lock";
+
+/// A record that is larger is not ours.
+const MAX_RECORD: u64 = 1 << 20;
+
+/// The directory of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The lock of a wrapper (`F_OFD_SETLK`, fcntl_locking(2)). It belongs to the open file, so it goes
+/// along when the descriptor is inherited, and ends when the last process that has it is gone.
+#[derive(Debug)]
+pub struct LockFile(OwnedFd);
+
+impl AsFd for LockFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<LockFile> for OwnedFd {
+    fn from(lock: LockFile) -> Self {
+        lock.0
+    }
+}
+
+/// A record that is there and cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub struct RecordError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub cause: RecordCause,
+}
+
+/// Why a record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordCause {
+    /// It could not be read this time; it may be whole.
+    #[error("cannot be read: {0}")]
+    Io(#[source] io::Error),
+    /// Something else has its name.
+    #[error("is not a regular file")]
+    NotAFile,
+    /// More than a record can hold.
+    #[error("is larger than {MAX_RECORD} bytes")]
+    TooLarge,
+    /// Not the JSON that a record is.
+    #[error("is damaged: {0}")]
+    Json(#[source] serde_json::Error),
+    /// Written by a newer program.
+    #[error("has version {0}, known is {VERSION}; it was written by a newer ffrtmp")]
+    Version(u32),
+}
+
+impl RecordError {
+    /// Whether trying again cannot help: the record is to be set aside.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        !matches!(self.cause, RecordCause::Io(_))
+    }
+}
+
+impl RunDir {
+    /// Makes the directory of a new run, takes its lock, and then writes `spec.json`.
+    /// The lock is the caller's until the wrapper has it.
+    ///
+    /// # Errors
+    /// One of these steps fails; what was made is removed again. `AlreadyExists`: the run has one.
+    pub fn create(runs_root: &Path, spec: &Spec) -> io::Result<(Self, LockFile)> {
+        let job = runs_root.join(spec.job.id.as_str());
+        let path = job.join(spec.run_id.as_str());
+        DirBuilder::new().mode(0o700).recursive(true).create(&job).map_err(|e| at(&job, &e))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(|e| at(&path, &e))?;
+        let run = Self { path };
+        let lock = run.lock().and_then(|lock| run.write_spec(spec).map(|()| lock));
+        match lock {
+            Ok(lock) => Ok((run, lock)),
+            Err(error) => {
+                // It is ours and new. What cannot be removed now is a run that never began.
+                let _ = run.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The directory of a run that exists.
+    #[must_use]
+    pub fn open(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The run, as the directory's name has it; `None` if that is no run's name.
+    #[must_use]
+    pub fn run_id(&self) -> Option<RunId> {
+        let name = self.path.file_name()?.to_str()?;
+        RunId::try_from(String::from(name)).ok()
+    }
+
+    /// What is to run; `None`: the run never began.
+    ///
+    /// # Errors
+    /// The record is there and cannot be used.
+    pub fn spec(&self) -> Result<Option<Spec>, RecordError> {
+        self.read(SPEC)
+    }
+
+    /// That it runs; `None`: the workload was not set up.
+    ///
+    /// # Errors
+    /// The record is there and cannot be used.
+    pub fn started(&self) -> Result<Option<Started>, RecordError> {
+        self.read(STARTED)
+    }
+
+    /// That we are ending it.
+    ///
+    /// # Errors
+    /// The record is there and cannot be used.
+    pub fn stopping(&self) -> Result<Option<Stopping>, RecordError> {
+        self.read(STOP)
+    }
+
+    /// How it ended.
+    ///
+    /// # Errors
+    /// The record is there and cannot be used.
+    pub fn exited(&self) -> Result<Option<Exited>, RecordError> {
+        self.read(EXITED)
+    }
+
+    /// Writes `spec.json`, for a new run and after an edit in place.
+    ///
+    /// # Errors
+    /// Those of [`durable::write`].
+    pub fn write_spec(&self, spec: &Spec) -> io::Result<()> {
+        self.write(SPEC, spec)
+    }
+
+    /// Writes `started.json`.
+    ///
+    /// # Errors
+    /// Those of [`durable::write`].
+    pub fn write_started(&self, started: &Started) -> io::Result<()> {
+        self.write(STARTED, started)
+    }
+
+    /// Writes `stop.json`.
+    ///
+    /// # Errors
+    /// Those of [`durable::write`].
+    pub fn write_stopping(&self, stopping: &Stopping) -> io::Result<()> {
+        self.write(STOP, stopping)
+    }
+
+    /// Writes `exited.json`; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// Those of [`durable::write_durable`].
+    pub fn write_exited(&self, exited: &Exited) -> io::Result<()> {
+        let path = self.path.join(EXITED);
+        durable::write_durable(&path, &json(exited)?).map_err(|error| at(&path, &error))
+    }
+
+    /// Renames a damaged record to `<name>.damaged-<n>`, and returns where it is now.
+    ///
+    /// # Errors
+    /// Those of rename(2).
+    pub fn set_aside(&self, name: &str) -> io::Result<PathBuf> {
+        let from = self.path.join(name);
+        let mut number = 1_u32;
+        loop {
+            let to = self.path.join(format!("{name}.damaged-{number}"));
+            // Only one supervisor touches these names, so what is free now stays free.
+            if to.symlink_metadata().is_err() {
+                fs::rename(&from, &to).map_err(|error| at(&from, &error))?;
+                return Ok(to);
+            }
+            number += 1;
+        }
+    }
+
+    /// Whether somebody holds the lock: the run's wrapper lives, or is being started.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened, or fcntl(2) fails. Without a lock file the answer is no.
+    pub fn wrapper_lives(&self) -> io::Result<bool> {
+        let path = self.path.join(LOCK);
+        let mut options = OpenOptions::new();
+        let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(at(&path, &error)),
+        };
+        let mut lock = write_lock();
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| at(&path, &errno.into()))?;
+        Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    }
+
+    /// Removes the directory, and that of the job if it was the job's last.
+    ///
+    /// # Errors
+    /// Something in it cannot be removed.
+    pub fn remove(self) -> io::Result<()> {
+        // First the spec: if we are interrupted, what is left is a run that never began.
+        match fs::remove_file(self.path.join(SPEC)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&self.path, &error)),
+            _ => {}
+        }
+        fs::remove_dir_all(&self.path).map_err(|error| at(&self.path, &error))?;
+        if let Some(job) = self.path.parent() {
+            // Fails where the job has other runs, and then it has to stay.
+            let _ = fs::remove_dir(job);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<LockFile> {
+        let path = self.path.join(LOCK);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(&path).map_err(|error| at(&path, &error))?;
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&write_lock())).map_err(|errno| at(&path, &errno.into()))?;
+        Ok(LockFile(file.into()))
+    }
+
+    fn write<T: Serialize>(&self, name: &str, record: &T) -> io::Result<()> {
+        let path = self.path.join(name);
+        durable::write(&path, &json(record)?).map_err(|error| at(&path, &error))
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RecordError> {
+        let path = self.path.join(name);
+        match read_record(&path) {
+            Ok(record) => Ok(record),
+            Err(cause) => Err(RecordError { path, cause }),
+        }
+    }
+}
+
+fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCause> {
+    /// What every record of every version has.
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let mut options = OpenOptions::new();
+    // Not blocking: a FIFO in the record's place must not hold us up.
+    let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(RecordCause::NotAFile),
+        Err(error) => return Err(RecordCause::Io(error)),
+    };
+    let bytes = read_bounded(&file)?;
+    let Versioned { version } = serde_json::from_slice(&bytes).map_err(RecordCause::Json)?;
+    if version != VERSION {
+        return Err(RecordCause::Version(version));
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(RecordCause::Json)
+}
+
+fn read_bounded(file: &File) -> Result<Vec<u8>, RecordCause> {
+    if !file.metadata().map_err(RecordCause::Io)?.is_file() {
+        return Err(RecordCause::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(RecordCause::Io)?;
+    if bytes.len() as u64 > MAX_RECORD {
+        return Err(RecordCause::TooLarge);
+    }
+    Ok(bytes)
+}
+
+/// Every run of a job, oldest first, whatever its records say; none if the job has no directory.
+///
+/// # Errors
+/// The job's directory cannot be read.
+pub fn job_runs(runs_root: &Path, job: &JobId) -> io::Result<Vec<RunDir>> {
+    let directory = runs_root.join(job.as_str());
+    let mut runs: Vec<(RunId, RunDir)> = subdirectories(&directory)?
+        .into_iter()
+        .filter_map(|name| RunId::try_from(name).ok())
+        .map(|id| (id.clone(), RunDir::open(directory.join(id.as_str()))))
+        .collect();
+    runs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(runs.into_iter().map(|(_, run)| run).collect())
+}
+
+/// Every job that has runs, by name; none if the directory is not there.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn all_jobs(runs_root: &Path) -> io::Result<Vec<JobId>> {
+    let mut jobs: Vec<JobId> =
+        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::try_from(name).ok()).collect();
+    jobs.sort();
+    Ok(jobs)
+}
+
+fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(at(directory, &error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| at(directory, &error))?;
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
+}
+
+fn json<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(record)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// A lock on the whole file, for writing.
+fn write_lock() -> libc::flock {
+    libc::flock {
+        #[allow(clippy::cast_possible_truncation, reason = "one of three small constants")]
+        l_type: libc::F_WRLCK as libc::c_short,
+        #[allow(clippy::cast_possible_truncation, reason = "one of three small constants")]
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
+}
+
+/// The same error, with the path it happened at.
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}

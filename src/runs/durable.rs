@@ -1,1 +1,173 @@
+//! Files that appear whole or not at all, and, where it matters, survive a power cut.
 
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Replaces a file: readers see the old bytes or the new ones. Survives this process, not a power cut.
+/// The file is readable by its owner only.
+///
+/// # Errors
+/// The temporary file beside it cannot be written or renamed; it is removed, the old file stays.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    Draft::new(path, bytes)?.publish()
+}
+
+/// As [`write()`], and on disk when it returns (fsync(2) of the file and of its directory).
+///
+/// # Errors
+/// Those of [`write()`]; and the directory cannot be synced: the new file is in place then.
+pub fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = Draft::new(path, bytes)?;
+    draft.file.sync_all()?;
+    draft.publish()?;
+    sync_directory(directory_of(path))
+}
+
+/// As [`write_durable`] for many files at once: each directory is synced once, however many files of
+/// it are written. One result per file, in their order.
+#[must_use]
+pub fn write_many_durable(files: &[(PathBuf, Vec<u8>)]) -> Vec<io::Result<()>> {
+    let one = |(path, bytes): &(PathBuf, Vec<u8>)| {
+        let draft = Draft::new(path, bytes)?;
+        draft.file.sync_all()?;
+        draft.publish()
+    };
+    let mut results: Vec<io::Result<()>> = files.iter().map(one).collect();
+    let directories: BTreeSet<&Path> = files.iter().map(|(path, _)| directory_of(path)).collect();
+    for directory in directories {
+        if let Err(error) = sync_directory(directory) {
+            for (result, _) in
+                results.iter_mut().zip(files).filter(|(_, (path, _))| directory_of(path) == directory)
+            {
+                if result.is_ok() {
+                    *result = Err(io::Error::new(error.kind(), error.to_string()));
+                }
+            }
+        }
+    }
+    results
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// A file that is written but not yet in place. Removed if it never gets there.
+struct Draft<'a> {
+    file: File,
+    temporary: PathBuf,
+    target: &'a Path,
+    published: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(target: &'a Path, bytes: &[u8]) -> io::Result<Self> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let name = target.file_name().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", target.display()))
+        })?;
+        let temporary = directory_of(target).join(format!(
+            ".{}.{}-{}.tmp",
+            name.to_string_lossy(),
+            std::process::id(),
+            COUNTER.fetch_add(1, Ordering::Relaxed)
+        ));
+        let mut options = OpenOptions::new();
+        options.write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+        let file = match options.clone().create_new(true).open(&temporary) {
+            // What a process that died had begun, and whose number we have now.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_file(&temporary)?;
+                options.create_new(true).open(&temporary)?
+            }
+            other => other?,
+        };
+        let mut draft = Self { file, temporary, target, published: false };
+        draft.file.write_all(bytes)?;
+        Ok(draft)
+    }
+
+    fn publish(mut self) -> io::Result<()> {
+        fs::rename(&self.temporary, self.target)?;
+        self.published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.published {
+            // Nobody reads it; if it cannot be removed, it stays hidden.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .expect("the directory")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_private_and_without_a_trace() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.json");
+        write(&path, b"long, long ago").expect("written");
+        write_durable(&path, b"new").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+        assert_eq!(fs::metadata(&path).expect("stat").permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(dir.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn a_symlink_in_the_way_is_replaced_and_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (outside, path) = (dir.path().join("outside"), dir.path().join("a.json"));
+        fs::write(&outside, "precious").expect("written");
+        std::os::unix::fs::symlink(&outside, &path).expect("linked");
+        write(&path, b"new").expect("written");
+        assert_eq!(fs::read(&outside).expect("read"), b"precious");
+        assert_eq!(fs::read(&path).expect("read"), b"new");
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.json");
+        fs::create_dir(&path).expect("a directory in the way");
+        assert!(write(&path, b"new").is_err());
+        assert!(write_durable(&dir.path().join("none/a.json"), b"new").is_err());
+        assert_eq!(names(dir.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn of_many_files_each_has_its_own_result() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let files = [
+            (dir.path().join("a"), b"1".to_vec()),
+            (dir.path().join("none/b"), b"2".to_vec()),
+            (dir.path().join("c"), b"3".to_vec()),
+        ];
+        let results: Vec<bool> = write_many_durable(&files).iter().map(Result::is_ok).collect();
+        assert_eq!(results, [true, false, true]);
+        assert_eq!(names(dir.path()), ["a", "c"]);
+    }
+}

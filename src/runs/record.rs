@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::constraints::ConstraintStatus;
 use crate::model::exit::{Ended, StopReason};
+use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
 use crate::model::job::Job;
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::report::Usage;
 use crate::model::signal::Signal;
-use crate::model::time::{BootTime, Moment};
+use crate::model::time::Moment;
 
 /// The version of all records that this program writes.
 pub const VERSION: u32 = 1;
@@ -37,18 +38,6 @@ pub struct Spec {
     pub log: PathBuf,
     /// The starts before this one.
     pub history: StartHistory,
-}
-
-/// What is remembered of a job's starts. It travels from the spec of one run to that of the next.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct StartHistory {
-    /// Times the job was started again.
-    pub restarts: u32,
-    /// Restarts in a row that were not followed by a long run: the exponent of the pause.
-    pub backoff: u32,
-    /// When the latest starts of this boot were made, oldest first, this one included.
-    pub recent: Vec<BootTime>,
 }
 
 /// `started.json`: written by the wrapper when the workload's process exists and is set up,

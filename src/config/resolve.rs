@@ -1,0 +1,946 @@
+//! PURE: from raw files to jobs. Values are read into layers, layers are laid over each other
+//! (profiles from left to right, then the job), and what is still open gets its default.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use super::problem::{At, KeyPath, Problem};
+use super::profiles::Profiles;
+use super::schema::{
+    Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, RestartTable,
+    Scalar, StopTable, TimeoutsTable, fields,
+};
+use super::suggest::nearest;
+use crate::model::constraints::{Constraints, CpuLimit, IoClass};
+use crate::model::ids::{JobId, NameError, check_name};
+use crate::model::job::{
+    Attach, Exec, Intent, Job, Lifecycle, Match, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop,
+    Timeouts, Workload,
+};
+use crate::model::process::Pid;
+use crate::model::signal::Signal;
+use crate::model::units::{ByteSize, UnitError, parse_duration};
+
+/// A file's values, typed and checked one by one. What the file does not say is `None` or empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layer {
+    /// The profiles it builds on.
+    pub profiles: Vec<String>,
+    /// What it asks of the kernel.
+    pub constraints: Constraints,
+    strict: Option<bool>,
+    description: Option<String>,
+    enabled: Option<bool>,
+    lifecycle: Option<Lifecycle>,
+    intent: Option<Intent>,
+    sla_eligible: Option<bool>,
+    tags: BTreeMap<String, String>,
+    exec: ExecLayer,
+    attach: Option<Attach>,
+    policy: Option<RestartPolicy>,
+    delay: Option<Duration>,
+    max_delay: Option<Duration>,
+    reset_after: Option<Duration>,
+    limit: Option<StartLimit>,
+    success_exit_codes: Option<BTreeSet<u8>>,
+    signal: Option<Signal>,
+    stop_timeout: Option<Duration>,
+    on_remove: Option<OnRemove>,
+    run_timeout: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct ExecLayer {
+    command: Option<Vec<String>>,
+    working_dir: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+    env_files: Option<Vec<PathBuf>>,
+    user: Option<String>,
+    group: Option<String>,
+    umask: Option<u32>,
+    output: Option<Output>,
+}
+
+/// A job that a file declares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Declared {
+    /// The job.
+    pub job: Job,
+    /// It is meant to run.
+    pub enabled: bool,
+}
+
+/// What a job file comes to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resolved {
+    /// Its jobs: one, or one per instance. Empty if something is wrong.
+    pub jobs: Vec<Declared>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+/// Resolves a job file. `stem` is the file's name without its ending.
+#[must_use]
+pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
+    let (own, mut problems) = layer(file, FileKind::Job);
+    if let Err(error) = check_name(stem) {
+        problems.push(bad_name("job", stem, &error, At::File));
+    }
+    let base = profiles.apply(&own.profiles).unwrap_or_else(|found| {
+        problems.extend(found);
+        Layer::default()
+    });
+    let merged = overlay(base, &own);
+    workload_problems(file, &merged, &mut problems);
+    let entries = instances(file, &mut problems);
+    if file.instances.is_none() && uses_instance(&merged) {
+        problems.push(
+            Problem::error(
+                "instance-outside-template",
+                At::File,
+                "`%i` is used, but the file has no `instances`",
+            )
+            .help("add `instances = [...]`, or write `%%i` for the two characters"),
+        );
+    }
+    if !problems.is_empty() {
+        return Resolved { jobs: Vec::new(), problems };
+    }
+    let mut jobs = Vec::new();
+    for entry in &entries {
+        let id = match entry {
+            Some(entry) => JobId::instance(stem, entry),
+            None => JobId::new(stem),
+        };
+        // Both names were checked above.
+        let Ok(id) = id else { continue };
+        let expanded = expand(merged.clone(), &id, entry.as_deref().unwrap_or(""));
+        jobs.extend(finish(id, expanded));
+    }
+    Resolved { jobs, problems }
+}
+
+/// Reads the values of a job file or profile, one by one.
+#[must_use]
+pub fn layer(file: &JobFile, kind: FileKind) -> (Layer, Vec<Problem>) {
+    let mut read = Reader { problems: Vec::new() };
+    let layer = read.layer(file);
+    if kind == FileKind::Profile {
+        let command = file.exec.as_ref().is_some_and(|exec| exec.command.is_some());
+        for (path, present) in [
+            ("instances", file.instances.is_some()),
+            ("attach", file.attach.is_some()),
+            ("exec.command", command),
+        ] {
+            if present {
+                let path = KeyPath::of(path);
+                let message = format!("a profile has no `{path}`");
+                read.error(
+                    "not-in-profile",
+                    At::Key(path),
+                    message,
+                    "profiles hold what jobs share; this belongs into each job's own file",
+                );
+            }
+        }
+    }
+    (layer, read.problems)
+}
+
+/// Lays one layer over another. Single values and lists replace, tables of free keys are merged.
+#[must_use]
+pub fn overlay(base: Layer, over: &Layer) -> Layer {
+    let o = over.clone();
+    let (bc, oc) = (base.constraints, o.constraints);
+    let merge = |mut base: BTreeMap<String, String>, over| {
+        base.extend(over);
+        base
+    };
+    Layer {
+        profiles: o.profiles,
+        constraints: Constraints {
+            cpu: oc.cpu.or(bc.cpu),
+            cpu_weight: oc.cpu_weight.or(bc.cpu_weight),
+            memory_limit: oc.memory_limit.or(bc.memory_limit),
+            memory_high: oc.memory_high.or(bc.memory_high),
+            memory_swap: oc.memory_swap.or(bc.memory_swap),
+            io_weight: oc.io_weight.or(bc.io_weight),
+            io_max: oc.io_max.or(bc.io_max),
+            nice: oc.nice.or(bc.nice),
+            oom_score_adj: oc.oom_score_adj.or(bc.oom_score_adj),
+            tasks_max: oc.tasks_max.or(bc.tasks_max),
+            cpus: oc.cpus.or(bc.cpus),
+            io_class: oc.io_class.or(bc.io_class),
+            strict: false,
+        },
+        strict: o.strict.or(base.strict),
+        description: o.description.or(base.description),
+        enabled: o.enabled.or(base.enabled),
+        lifecycle: o.lifecycle.or(base.lifecycle),
+        intent: o.intent.or(base.intent),
+        sla_eligible: o.sla_eligible.or(base.sla_eligible),
+        tags: merge(base.tags, o.tags),
+        exec: ExecLayer {
+            command: o.exec.command.or(base.exec.command),
+            working_dir: o.exec.working_dir.or(base.exec.working_dir),
+            env: merge(base.exec.env, o.exec.env),
+            env_files: o.exec.env_files.or(base.exec.env_files),
+            user: o.exec.user.or(base.exec.user),
+            group: o.exec.group.or(base.exec.group),
+            umask: o.exec.umask.or(base.exec.umask),
+            output: o.exec.output.or(base.exec.output),
+        },
+        attach: o.attach.or(base.attach),
+        policy: o.policy.or(base.policy),
+        delay: o.delay.or(base.delay),
+        max_delay: o.max_delay.or(base.max_delay),
+        reset_after: o.reset_after.or(base.reset_after),
+        limit: o.limit.or(base.limit),
+        success_exit_codes: o.success_exit_codes.or(base.success_exit_codes),
+        signal: o.signal.or(base.signal),
+        stop_timeout: o.stop_timeout.or(base.stop_timeout),
+        on_remove: o.on_remove.or(base.on_remove),
+        run_timeout: o.run_timeout.or(base.run_timeout),
+    }
+}
+
+/// Fills in the defaults. `None` without a workload, which [`workload_problems`] has told.
+fn finish(id: JobId, layer: Layer) -> Option<Declared> {
+    let lifecycle = layer.lifecycle.unwrap_or_default();
+    let workload = match (layer.attach, layer.exec.command) {
+        (Some(attach), _) => Workload::Attach(attach),
+        (None, Some(command)) => Workload::Exec(Exec {
+            command,
+            working_dir: layer.exec.working_dir,
+            env: layer.exec.env,
+            env_files: layer.exec.env_files.unwrap_or_default(),
+            user: layer.exec.user,
+            group: layer.exec.group,
+            umask: layer.exec.umask,
+            output: layer.exec.output.unwrap_or_default(),
+        }),
+        (None, None) => return None,
+    };
+    let attached = matches!(workload, Workload::Attach(_));
+    let job = Job {
+        id,
+        description: layer.description,
+        profiles: layer.profiles,
+        lifecycle,
+        intent: layer.intent.unwrap_or_default(),
+        sla_eligible: layer.sla_eligible.unwrap_or(false),
+        tags: layer.tags,
+        constraints: Constraints { strict: layer.strict.unwrap_or(false), ..layer.constraints },
+        restart: Restart {
+            policy: layer.policy.unwrap_or(match lifecycle {
+                Lifecycle::Oneshot => RestartPolicy::Never,
+                Lifecycle::Continuous => RestartPolicy::Always,
+            }),
+            delay: layer.delay.unwrap_or(Duration::from_secs(1)),
+            max_delay: layer.max_delay.unwrap_or(Duration::from_secs(60)),
+            reset_after: layer.reset_after.unwrap_or(Duration::from_secs(300)),
+            limit: layer.limit,
+            success_exit_codes: layer.success_exit_codes.unwrap_or_else(|| BTreeSet::from([0])),
+        },
+        stop: Stop {
+            signal: layer.signal.unwrap_or(Signal::TERM),
+            timeout: layer.stop_timeout.unwrap_or(Duration::from_secs(10)),
+            // What we did not start, we never end.
+            on_remove: if attached { OnRemove::Leave } else { layer.on_remove.unwrap_or(OnRemove::Stop) },
+        },
+        timeouts: Timeouts { run: layer.run_timeout },
+        workload,
+    };
+    Some(Declared { job, enabled: layer.enabled.unwrap_or(true) })
+}
+
+fn workload_problems(file: &JobFile, merged: &Layer, problems: &mut Vec<Problem>) {
+    let attach = file.attach.is_some();
+    if attach && file.exec.is_some() {
+        problems.push(
+            Problem::error(
+                "exec-and-attach",
+                At::Key(KeyPath::of("attach")),
+                "a job has either [exec] or [attach]",
+            )
+            .help("[exec] starts a workload, [attach] takes over one that runs: remove one of the two"),
+        );
+    } else if !attach && file.exec.is_none() {
+        problems.push(
+            Problem::error("no-workload", At::File, "the job has neither [exec] nor [attach]")
+                .help("add [exec] with `command = [\"program\", \"argument\"]`"),
+        );
+    } else if !attach && merged.exec.command.is_none() && problems.is_empty() {
+        problems.push(
+            Problem::error("no-workload", At::Key(KeyPath::of("exec")), "[exec] has no `command`")
+                .help("add `command = [\"program\", \"argument\"]`"),
+        );
+    }
+    if attach && merged.on_remove == Some(OnRemove::Stop) {
+        let at = At::Value(KeyPath::of("stop.on_remove"));
+        problems.push(
+            Problem::error("stop-of-attached", at, "an attached workload is never ended, only let go")
+                .help("remove `on_remove`, or write \"leave\""),
+        );
+    }
+}
+
+/// The entries of a template, or one `None` for a job of its own.
+fn instances(file: &JobFile, problems: &mut Vec<Problem>) -> Vec<Option<String>> {
+    let Some(entries) = &file.instances else { return vec![None] };
+    let path = KeyPath::of("instances");
+    if entries.is_empty() {
+        problems.push(
+            Problem::error(
+                "no-instances",
+                At::Value(path.clone()),
+                "`instances` is empty: the file declares no job",
+            )
+            .help("name an instance, or write `enabled = false`"),
+        );
+    }
+    for (n, entry) in entries.iter().enumerate() {
+        let at = At::Value(path.clone().index(n));
+        if let Err(error) = check_name(entry) {
+            problems.push(bad_name("instance", entry, &error, at));
+        } else if entries[..n].contains(entry) {
+            problems.push(
+                Problem::error("duplicate-instance", at, format!("instance `{entry}` is named twice"))
+                    .help("remove one of the two"),
+            );
+        }
+    }
+    entries.iter().cloned().map(Some).collect()
+}
+
+fn bad_name(what: &str, name: &str, error: &NameError, at: At) -> Problem {
+    let help = match what {
+        "job" => "rename the file: the job's name is the file's name without `.toml`",
+        _ => "use a-z, 0-9, '.', '_' and '-', beginning with a letter or digit, at most 64 characters",
+    };
+    Problem::error("bad-name", at, format!("{name:?} is no {what} name: {error}")).help(help)
+}
+
+/// Replaces `%i` by the instance, `%n` by the job's name and `%%` by `%`. Any other `%` stands for
+/// itself, so that `segment_%03d.ts` needs no care.
+fn expand_text(text: &str, id: &JobId, entry: &str) -> String {
+    if !text.contains('%') {
+        return text.into();
+    }
+    let mut result = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        result.push_str(&rest[..at]);
+        let (replacement, skip) = match rest.as_bytes().get(at + 1) {
+            Some(b'i') => (entry, 2),
+            Some(b'n') => (id.as_str(), 2),
+            Some(b'%') => ("%", 2),
+            _ => ("%", 1),
+        };
+        result.push_str(replacement);
+        rest = &rest[at + skip..];
+    }
+    result + rest
+}
+
+/// Applies a change to every text of a layer in which `%i` and `%n` have a meaning.
+fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
+    let mut path = |path: &mut PathBuf| {
+        if let Some(text) = path.to_str() {
+            let mut text = text.to_owned();
+            change(&mut text);
+            *path = text.into();
+        }
+    };
+    layer.exec.working_dir.iter_mut().for_each(&mut path);
+    layer.exec.env_files.iter_mut().flatten().for_each(&mut path);
+    match &mut layer.attach {
+        Some(Attach::PidFile(file)) => path(file),
+        Some(Attach::Match(Match { name, args, user, .. })) => {
+            [name, args, user].into_iter().flatten().for_each(&mut *change);
+        }
+        Some(Attach::Pid(_)) | None => {}
+    }
+    layer.exec.command.iter_mut().flatten().for_each(&mut *change);
+    layer.exec.env.values_mut().for_each(&mut *change);
+    layer.tags.values_mut().for_each(&mut *change);
+    [&mut layer.description, &mut layer.exec.user, &mut layer.exec.group]
+        .into_iter()
+        .flatten()
+        .for_each(&mut *change);
+}
+
+fn expand(mut layer: Layer, id: &JobId, entry: &str) -> Layer {
+    texts(&mut layer, &mut |text| *text = expand_text(text, id, entry));
+    layer
+}
+
+fn uses_instance(layer: &Layer) -> bool {
+    let mut used = false;
+    texts(&mut layer.clone(), &mut |text| used |= text.replace("%%", "").contains("%i"));
+    used
+}
+
+/// Reads values, and notes what is wrong with them.
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn error(&mut self, code: &'static str, at: At, message: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::error(code, at, message).help(help));
+    }
+
+    fn layer(&mut self, file: &JobFile) -> Layer {
+        let default = JobFile::default();
+        let mut layer = Layer {
+            profiles: file.profiles.clone().unwrap_or_default(),
+            description: self.text("description", file.description.as_ref()),
+            enabled: file.enabled,
+            lifecycle: self.choice("lifecycle", file.lifecycle.as_ref()),
+            intent: self.choice("intent", file.intent.as_ref()),
+            sla_eligible: file.sla_eligible,
+            tags: file.tags.clone().unwrap_or_default(),
+            exec: self.exec(file.exec.as_ref().unwrap_or(&ExecTable::default())),
+            attach: file.attach.as_ref().and_then(|attach| self.attach(attach)),
+            ..Layer::default()
+        };
+        let constraints = file.constraints.clone().unwrap_or_default();
+        layer.strict = constraints.strict;
+        layer.constraints = self.constraints(&constraints);
+        self.restart(file.restart.as_ref().unwrap_or(&RestartTable::default()), &mut layer);
+        let stop = file.stop.as_ref();
+        self.stop(stop.unwrap_or(&StopTable::default()), &mut layer);
+        let timeouts = file.timeouts.as_ref().or(default.timeouts.as_ref());
+        layer.run_timeout =
+            self.positive("timeouts.run", timeouts.unwrap_or(&TimeoutsTable::default()).run.as_ref());
+        layer
+    }
+
+    fn exec(&mut self, table: &ExecTable) -> ExecLayer {
+        let env = table.env.clone().unwrap_or_default();
+        for (key, value) in &env {
+            let at = KeyPath::of("exec.env").key(key.clone());
+            if key.is_empty() || key.contains(['=', '\0']) {
+                self.error(
+                    "bad-env-name",
+                    At::Key(at.clone()),
+                    format!("{key:?} is no name of an environment variable"),
+                    "use letters, digits and '_'",
+                );
+            }
+            self.no_nul(at, value);
+        }
+        ExecLayer {
+            command: table.command.as_ref().and_then(|command| self.command(command)),
+            working_dir: self.path("exec.working_dir", table.working_dir.as_ref()),
+            env_files: table.env_files.as_ref().map(|files| {
+                for (n, file) in files.iter().enumerate() {
+                    self.absolute(KeyPath::of("exec.env_files").index(n), file.trim_start_matches('-'));
+                }
+                files.iter().map(PathBuf::from).collect()
+            }),
+            user: self.account("exec.user", table.user.as_ref()),
+            group: self.account("exec.group", table.group.as_ref()),
+            umask: table.umask.as_ref().and_then(|umask| self.umask(umask)),
+            output: self.choice("exec.output", table.output.as_ref()),
+            env,
+        }
+    }
+
+    fn command(&mut self, command: &Argv) -> Option<Vec<String>> {
+        let path = KeyPath::of("exec.command");
+        match command {
+            Argv::Line(line) => {
+                let words: Vec<String> = line.split_whitespace().map(|word| format!("{word:?}")).collect();
+                self.error(
+                    "shell-string",
+                    At::Value(path),
+                    "`command` is one string; it has to be a list with one string for each argument",
+                    format!(
+                        "no shell is involved, so write `command = [{}]`; where you do need a shell: \
+                         [\"/bin/sh\", \"-c\", \"...\"]",
+                        words.join(", ")
+                    ),
+                );
+                None
+            }
+            Argv::List(list) if list.first().is_none_or(|program| program.is_empty()) => {
+                self.error(
+                    "empty-command",
+                    At::Value(path),
+                    "`command` names no program",
+                    "its first entry is the program",
+                );
+                None
+            }
+            Argv::List(list) => {
+                for (n, argument) in list.iter().enumerate() {
+                    self.no_nul(path.clone().index(n), argument);
+                }
+                if list[0].contains('/') {
+                    self.absolute(path.index(0), &list[0]);
+                }
+                Some(list.clone())
+            }
+        }
+    }
+
+    fn attach(&mut self, table: &AttachTable) -> Option<Attach> {
+        let given = [table.pid.is_some(), table.pid_file.is_some(), table.match_.is_some()];
+        if given.iter().filter(|given| **given).count() != 1 {
+            self.error(
+                "attach-one-of",
+                At::Key(KeyPath::of("attach")),
+                "[attach] needs exactly one of `pid`, `pid_file` and `match`",
+                "keep the one that tells which process is meant",
+            );
+            return None;
+        }
+        if let Some(number) = self.integer("attach.pid", table.pid, 2, 4_194_304) {
+            return u32::try_from(number).ok().and_then(Pid::new).map(Attach::Pid);
+        }
+        if let Some(file) = self.path("attach.pid_file", table.pid_file.as_ref()) {
+            return Some(Attach::PidFile(file));
+        }
+        table.match_.as_ref().and_then(|fit| self.matching(fit)).map(Attach::Match)
+    }
+
+    fn matching(&mut self, table: &MatchTable) -> Option<Match> {
+        let fit = Match {
+            name: self.text("attach.match.name", table.name.as_ref()),
+            args: self.text("attach.match.args", table.args.as_ref()),
+            user: self.text("attach.match.user", table.user.as_ref()),
+            min_runtime: self.duration("attach.match.min_runtime", table.min_runtime.as_ref()),
+        };
+        if fit.name.is_none() && fit.args.is_none() && fit.user.is_none() {
+            self.error(
+                "match-all",
+                At::Key(KeyPath::of("attach.match")),
+                "`match` fits every process",
+                "give `name`, `args` or `user`",
+            );
+            return None;
+        }
+        Some(fit)
+    }
+
+    fn constraints(&mut self, table: &ConstraintsTable) -> Constraints {
+        if table.cpu_quota.is_some() && table.cpu_max.is_some() {
+            self.error(
+                "cpu-quota-and-max",
+                At::Key(KeyPath::of("constraints.cpu_max")),
+                "`cpu_quota` and `cpu_max` are two spellings of the same limit",
+                "keep one of the two",
+            );
+        }
+        let quota = self.integer("constraints.cpu_quota", table.cpu_quota, 0, 1_000_000);
+        let quota = quota.and_then(|percent| u32::try_from(percent).ok()).map(CpuLimit::Quota);
+        let max = table.cpu_max.as_ref().and_then(|text| self.cpu_max(text));
+        let strings = |texts: &Vec<String>| texts.iter().map(|text| text.trim().to_owned()).collect();
+        for (n, line) in table.io_max.iter().flatten().enumerate() {
+            self.io_max(n, line);
+        }
+        if let Some(cpus) = &table.cpus
+            && !is_cpu_list(cpus)
+        {
+            self.error(
+                "bad-cpus",
+                At::Value(KeyPath::of("constraints.cpus")),
+                format!("{cpus:?} is no list of CPUs"),
+                "write numbers and ranges, as \"0-3,8\"",
+            );
+        }
+        Constraints {
+            cpu: quota.or(max),
+            cpu_weight: self.integer("constraints.cpu_weight", table.cpu_weight, 1, 10_000).map(|v| v as u16),
+            memory_limit: self.size("constraints.memory_limit", table.memory_limit.as_ref(), 1),
+            memory_high: self.size("constraints.memory_high", table.memory_high.as_ref(), 1),
+            memory_swap: self.size("constraints.memory_swap", table.memory_swap.as_ref(), 0),
+            io_weight: self.integer("constraints.io_weight", table.io_weight, 1, 100).map(|v| v as u8),
+            io_max: table.io_max.as_ref().map(strings),
+            nice: self.integer("constraints.nice", table.nice, -20, 19).map(|v| v as i8),
+            oom_score_adj: self
+                .integer("constraints.oom_score_adj", table.oom_score_adj, -1000, 1000)
+                .map(|v| v as i16),
+            tasks_max: self
+                .integer("constraints.tasks_max", table.tasks_max, 1, 4_194_304)
+                .map(i64::unsigned_abs),
+            cpus: table.cpus.clone(),
+            io_class: table.io_class.as_ref().and_then(|text| self.io_class(text)),
+            strict: false,
+        }
+    }
+
+    fn cpu_max(&mut self, text: &str) -> Option<CpuLimit> {
+        const RANGE: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
+        let mut words = text.split_whitespace();
+        let quota = match words.next() {
+            Some("max") => Some(None),
+            Some(word) => word.parse().ok().filter(|quota| *quota >= 1_000).map(Some),
+            None => None,
+        };
+        let period = words.next().map_or(Some(100_000), |word| word.parse().ok());
+        let period = period.filter(|period| RANGE.contains(period));
+        if let (Some(quota_us), Some(period_us), None) = (quota, period, words.next()) {
+            return Some(CpuLimit::Max { quota_us, period_us });
+        }
+        self.error(
+            "bad-cpu-max",
+            At::Value(KeyPath::of("constraints.cpu_max")),
+            format!("{text:?} is not what cpu.max takes"),
+            "write \"QUOTA PERIOD\" in microseconds, as \"50000 100000\" for half a core, or \"max\"; \
+             the quota is at least 1000, the period 1000 to 1000000",
+        );
+        None
+    }
+
+    fn io_max(&mut self, n: usize, line: &str) {
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let mut words = line.split_whitespace();
+        let device =
+            words.next().and_then(|dev| dev.split_once(':')).is_some_and(|(a, b)| number(a) && number(b));
+        let mut limits = 0;
+        let good = words.all(|word| {
+            limits += 1;
+            word.split_once('=').is_some_and(|(key, value)| {
+                matches!(key, "rbps" | "wbps" | "riops" | "wiops") && (value == "max" || number(value))
+            })
+        });
+        if !(device && good && limits > 0) {
+            self.error(
+                "bad-io-max",
+                At::Value(KeyPath::of("constraints.io_max").index(n)),
+                format!("{line:?} is not what io.max takes"),
+                "write \"MAJOR:MINOR\" and one or more of rbps=, wbps=, riops=, wiops=, as \"8:0 wbps=10485760\"; \
+                 `lsblk -o NAME,MAJ:MIN` shows the devices",
+            );
+        }
+    }
+
+    fn io_class(&mut self, text: &str) -> Option<IoClass> {
+        let (class, level) = text.split_once(':').map_or((text, None), |(class, level)| (class, Some(level)));
+        let level = match level {
+            None => Some(4),
+            Some(level) => level.parse::<u8>().ok().filter(|level| *level <= 7),
+        };
+        match (class, level) {
+            ("idle", _) if text == "idle" => return Some(IoClass::Idle),
+            ("best-effort", Some(level)) => return Some(IoClass::BestEffort(level)),
+            ("realtime", Some(level)) => return Some(IoClass::Realtime(level)),
+            _ => {}
+        }
+        self.error(
+            "bad-io-class",
+            At::Value(KeyPath::of("constraints.io_class")),
+            format!("{text:?} is no I/O class"),
+            "write \"idle\", \"best-effort:0\" to \"best-effort:7\", or \"realtime:0\" to \"realtime:7\"",
+        );
+        None
+    }
+
+    fn restart(&mut self, table: &RestartTable, layer: &mut Layer) {
+        layer.policy = self.choice("restart.policy", table.policy.as_ref());
+        layer.delay = self.positive("restart.delay", table.delay.as_ref());
+        layer.max_delay = self.positive("restart.max_delay", table.max_delay.as_ref());
+        layer.reset_after = self.positive("restart.reset_after", table.reset_after.as_ref());
+        layer.limit = table.limit.as_ref().and_then(|limit| self.limit(limit));
+        layer.success_exit_codes = table.success_exit_codes.as_ref().map(|codes| {
+            let path = KeyPath::of("restart.success_exit_codes");
+            let numbers = codes.iter().enumerate();
+            numbers
+                .filter_map(|(n, code)| self.range(path.clone().index(n), *code, 0, 255))
+                .map(|v| v as u8)
+                .collect()
+        });
+    }
+
+    fn limit(&mut self, table: &LimitTable) -> Option<StartLimit> {
+        let starts = self.integer("restart.limit.starts", table.starts, 1, 1000);
+        let within = self.positive("restart.limit.within", table.within.as_ref());
+        if table.starts.is_none() || table.within.is_none() {
+            self.error(
+                "incomplete-limit",
+                At::Value(KeyPath::of("restart.limit")),
+                "`limit` needs both `starts` and `within`",
+                "write `limit = { starts = 10, within = \"10m\" }`",
+            );
+        }
+        Some(StartLimit { starts: u32::try_from(starts?).ok()?, within: within? })
+    }
+
+    fn stop(&mut self, table: &StopTable, layer: &mut Layer) {
+        layer.stop_timeout = self.positive("stop.timeout", table.timeout.as_ref());
+        layer.on_remove = self.choice("stop.on_remove", table.on_remove.as_ref());
+        layer.signal = table.signal.as_ref().and_then(|name| {
+            let signal = Signal::from_name(name);
+            if signal.is_none() {
+                let near = nearest(name, Signal::names()).unwrap_or("SIGTERM");
+                self.error(
+                    "unknown-value",
+                    At::Value(KeyPath::of("stop.signal")),
+                    format!("no signal is named {name:?}"),
+                    format!("did you mean \"{near}\"?"),
+                );
+            }
+            signal
+        });
+    }
+
+    fn text(&mut self, path: &'static str, text: Option<&String>) -> Option<String> {
+        text.inspect(|text| self.no_nul(KeyPath::of(path), text)).cloned()
+    }
+
+    fn no_nul(&mut self, path: KeyPath, text: &str) {
+        if text.contains('\0') {
+            self.error(
+                "nul-character",
+                At::Value(path),
+                "this text holds a NUL character, which no argument, variable or path can",
+                "remove it",
+            );
+        }
+    }
+
+    fn path(&mut self, path: &'static str, text: Option<&String>) -> Option<PathBuf> {
+        text.map(|text| {
+            self.absolute(KeyPath::of(path), text);
+            PathBuf::from(text)
+        })
+    }
+
+    fn absolute(&mut self, path: KeyPath, text: &str) {
+        self.no_nul(path.clone(), text);
+        if !text.starts_with('/') {
+            self.error(
+                "relative-path",
+                At::Value(path),
+                format!("{text:?} is a relative path"),
+                "write the path from / on: a supervisor has no folder it could be relative to",
+            );
+        }
+    }
+
+    fn account(&mut self, path: &'static str, value: Option<&Scalar>) -> Option<String> {
+        match value? {
+            Scalar::Integer(number) => {
+                self.range(KeyPath::of(path), *number, 0, i64::from(u32::MAX - 1)).map(|n| n.to_string())
+            }
+            Scalar::Text(name) => self.text(path, Some(name)),
+        }
+    }
+
+    fn umask(&mut self, value: &Scalar) -> Option<u32> {
+        let mask = match value {
+            Scalar::Integer(number) => u32::try_from(*number).ok(),
+            Scalar::Text(text) => u32::from_str_radix(text.trim_start_matches("0o"), 8).ok(),
+        };
+        let mask = mask.filter(|mask| *mask <= 0o777);
+        if mask.is_none() {
+            self.error(
+                "bad-umask",
+                At::Value(KeyPath::of("exec.umask")),
+                "this is no file mode creation mask",
+                "write it in octal, as \"022\"",
+            );
+        }
+        mask
+    }
+
+    fn integer(&mut self, path: &'static str, value: Option<i64>, min: i64, max: i64) -> Option<i64> {
+        value.and_then(|value| self.range(KeyPath::of(path), value, min, max))
+    }
+
+    fn range(&mut self, path: KeyPath, value: i64, min: i64, max: i64) -> Option<i64> {
+        if (min..=max).contains(&value) {
+            return Some(value);
+        }
+        let message = format!("{path} is {value}, which is outside {min} to {max}");
+        self.error("out-of-range", At::Value(path), message, format!("use a value from {min} to {max}"));
+        None
+    }
+
+    fn duration(&mut self, path: &'static str, text: Option<&String>) -> Option<Duration> {
+        let text = text?;
+        parse_duration(text)
+            .map_err(|error| self.unit_error(path, &error, text, "s", "10s, 1m30s or 2h"))
+            .ok()
+    }
+
+    /// A duration that makes no sense as 0.
+    fn positive(&mut self, path: &'static str, text: Option<&String>) -> Option<Duration> {
+        let duration = self.duration(path, text)?;
+        if duration.is_zero() {
+            self.error(
+                "out-of-range",
+                At::Value(KeyPath::of(path)),
+                format!("{path} is 0, which would leave no time at all"),
+                "use 1ms or more, or leave the key out for its default",
+            );
+            return None;
+        }
+        Some(duration)
+    }
+
+    fn size(&mut self, path: &'static str, value: Option<&Scalar>, min: u64) -> Option<ByteSize> {
+        let size = match value? {
+            // A bare number is MiB.
+            Scalar::Integer(mib) => match u64::try_from(*mib) {
+                Ok(mib) => ByteSize::from_mib(mib),
+                Err(_) => {
+                    self.range(KeyPath::of(path), *mib, min as i64, i64::MAX >> 20);
+                    return None;
+                }
+            },
+            Scalar::Text(text) => ByteSize::parse(text),
+        };
+        let written = match value? {
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Text(text) => text.clone(),
+        };
+        let size =
+            size.map_err(|error| self.unit_error(path, &error, &written, "MiB", "512MiB or 4GiB")).ok()?;
+        if size.0 < min {
+            self.error(
+                "out-of-range",
+                At::Value(KeyPath::of(path)),
+                format!("{path} is 0, with which nothing can run"),
+                "leave the key out for no limit",
+            );
+            return None;
+        }
+        Some(size)
+    }
+
+    fn unit_error(&mut self, path: &'static str, error: &UnitError, text: &str, unit: &str, example: &str) {
+        let (code, help) = match error {
+            UnitError::NoUnit(_) => ("missing-unit", format!("did you mean \"{}{unit}\"?", text.trim())),
+            _ => ("bad-unit", format!("write a number and a unit, as {example}")),
+        };
+        self.error(code, At::Value(KeyPath::of(path)), format!("{path}: {error}"), help);
+    }
+
+    fn choice<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        path: &'static str,
+        text: Option<&String>,
+    ) -> Option<T> {
+        let text = text?;
+        let value = T::deserialize(StrDeserializer::<ValueError>::new(text)).ok();
+        if value.is_none() {
+            let known = fields::of::<T>();
+            let help = match nearest(text, known.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"? known are: {}", known.join(", ")),
+                None => format!("known are: {}", known.join(", ")),
+            };
+            let at = At::Value(KeyPath::of(path));
+            self.error("unknown-value", at, format!("{path} cannot be {text:?}"), help);
+        }
+        value
+    }
+}
+
+/// Whether a text is a list of CPUs as the kernel writes it: `0-3,8`.
+fn is_cpu_list(text: &str) -> bool {
+    let number = |text: &str| text.parse::<u16>().ok();
+    text.split(',').all(|part| match part.split_once('-') {
+        Some((from, to)) => matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to),
+        None => number(part).is_some(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse::parse;
+
+    fn read(stem: &str, text: &str) -> Resolved {
+        let parsed = parse::<JobFile>(text);
+        assert_eq!(parsed.problems, [], "{text}");
+        resolve(stem, &parsed.value, &Profiles::build(&BTreeMap::new()).0)
+    }
+
+    fn one(text: &str) -> Job {
+        let resolved = read("job", text);
+        assert_eq!(resolved.problems, [], "{text}");
+        resolved.jobs.into_iter().next().expect("one job").job
+    }
+
+    fn codes(text: &str) -> Vec<&'static str> {
+        read("job", text).problems.iter().map(|p| p.code).collect()
+    }
+
+    const EXEC: &str = "[exec]\ncommand = [\"/bin/true\"]\n";
+
+    #[test]
+    fn defaults_are_those_of_the_reference() {
+        let job = one(EXEC);
+        assert_eq!(job.lifecycle, Lifecycle::Oneshot);
+        assert_eq!(job.restart.policy, RestartPolicy::Never);
+        assert_eq!((job.stop.signal, job.stop.timeout), (Signal::TERM, Duration::from_secs(10)));
+        assert_eq!(job.stop.on_remove, OnRemove::Stop);
+        let live = one(&format!("lifecycle = \"continuous\"\n{EXEC}"));
+        assert_eq!(live.restart.policy, RestartPolicy::Always);
+        let attached = one("[attach]\npid = 1234\n");
+        assert_eq!(attached.stop.on_remove, OnRemove::Leave);
+    }
+
+    #[test]
+    fn the_job_wins_over_its_profiles_and_the_right_one_over_the_left() {
+        let job =
+            one(&format!("profiles = [\"low-priority\", \"live-hls\"]\n{EXEC}[constraints]\nnice = 3\n"));
+        assert_eq!((job.constraints.nice, job.constraints.cpu_weight), (Some(3), Some(200)));
+        assert_eq!(job.constraints.oom_score_adj, Some(500));
+        let quota = one(&format!("profiles = [\"nvenc-h264\"]\n{EXEC}[constraints]\ncpu_max = \"max\"\n"));
+        assert_eq!(quota.constraints.cpu, Some(CpuLimit::Max { quota_us: None, period_us: 100_000 }));
+    }
+
+    #[test]
+    fn a_template_gives_a_job_for_each_instance() {
+        let text = "instances = [\"a\", \"b\"]\n[exec]\ncommand = [\"/bin/x\", \"%i\", \"%n\", \"%%i\", \"s_%03d.ts\"]\n\
+                    working_dir = \"/srv/%i\"\n";
+        let jobs = read("ch", text).jobs;
+        let exec = jobs[1].job.exec().expect("exec");
+        assert_eq!(jobs[1].job.id.as_str(), "ch@b");
+        assert_eq!(exec.command[1..], ["b", "ch@b", "%i", "s_%03d.ts"]);
+        assert_eq!(exec.working_dir, Some("/srv/b".into()));
+        assert_eq!(codes("[exec]\ncommand = [\"/bin/x\", \"%i\"]\n"), ["instance-outside-template"]);
+        assert_eq!(
+            codes(&format!("instances = [\"a\", \"a\", \"B\"]\n{EXEC}")),
+            ["duplicate-instance", "bad-name"]
+        );
+        assert_eq!(codes(&format!("instances = []\n{EXEC}")), ["no-instances"]);
+    }
+
+    #[test]
+    fn every_wrong_value_has_its_code() {
+        let with = |rest: &str| codes(&format!("{EXEC}{rest}"));
+        assert_eq!(with("[constraints]\nnice = 20\n"), ["out-of-range"]);
+        assert_eq!(with("[constraints]\nmemory_limit = \"512\"\n"), ["missing-unit"]);
+        assert_eq!(with("[constraints]\nmemory_limit = 0\n"), ["out-of-range"]);
+        assert_eq!(with("[constraints]\nmemory_limit = -1\n"), ["out-of-range"]);
+        assert_eq!(with("[constraints]\nmemory_swap = 0\n"), [] as [&str; 0]);
+        assert_eq!(with("[constraints]\ncpu_max = \"50%\"\n"), ["bad-cpu-max"]);
+        assert_eq!(with("[constraints]\ncpus = \"3-1\"\n"), ["bad-cpus"]);
+        assert_eq!(with("[constraints]\nio_max = [\"sda\"]\n"), ["bad-io-max"]);
+        assert_eq!(with("[constraints]\nio_class = \"idle:3\"\n"), ["bad-io-class"]);
+        assert_eq!(with("[stop]\nsignal = \"SIGTREM\"\n"), ["unknown-value"]);
+        assert_eq!(with("[stop]\ntimeout = \"0s\"\n"), ["out-of-range"]);
+        assert_eq!(with("[restart]\npolicy = \"allways\"\n"), ["unknown-value"]);
+        assert_eq!(with("[restart]\nlimit = { starts = 3 }\n"), ["incomplete-limit"]);
+        assert_eq!(codes("[exec]\ncommand = \"ffmpeg -i x\"\n"), ["shell-string"]);
+        assert_eq!(codes("[exec]\ncommand = []\n"), ["empty-command"]);
+        assert_eq!(codes("[exec]\ncommand = [\"./x\"]\n"), ["relative-path"]);
+        assert_eq!(codes("[exec]\ncommand = [\"x\\u0000\"]\n"), ["nul-character"]);
+        assert_eq!(codes("[exec]\n"), ["no-workload"]);
+        assert_eq!(codes(""), ["no-workload"]);
+        assert_eq!(codes("[attach]\n"), ["attach-one-of"]);
+        assert_eq!(codes("[attach]\nmatch = {}\n"), ["match-all"]);
+        assert_eq!(codes(&format!("{EXEC}[attach]\npid = 5\n")), ["exec-and-attach"]);
+        assert_eq!(codes("[attach]\npid = 5\n[stop]\non_remove = \"stop\"\n"), ["stop-of-attached"]);
+    }
+}

@@ -1,0 +1,633 @@
+//! Starting a workload: the steps between fork and exec.
+//!
+//! Everything the child needs is made before the fork. In the child there is no allocation, no lock
+//! and no log: only calls that signal-safety(7) lists, or bare system calls. A failing step is told to
+//! the parent, by its number and errno, through a pipe that exec closes.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use nix::errno::Errno;
+
+use super::priority::{Attempt, is_supported};
+use super::sys;
+use super::user::{self, Credentials};
+use crate::model::constraints::Constraints;
+use crate::model::exit::{Stage, StartError, WaitStatus};
+use crate::model::job::Exec;
+use crate::model::process::Pid;
+
+/// Where a program is looked for if the environment has no PATH (execvp(3)).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// The file mode creation mask of a job that names none.
+const DEFAULT_UMASK: u32 = 0o022;
+
+/// A workload, ready to be started: all that the child will touch.
+#[derive(Debug)]
+pub struct Plan {
+    argv: Vec<CString>,
+    environment: Vec<CString>,
+    /// The paths to execute, one after the other until one works.
+    candidates: Vec<CString>,
+    working_dir: CString,
+    credentials: Option<Credentials>,
+    umask: u32,
+    nice: Option<i8>,
+    /// The text to write.
+    oom_score_adj: Option<CString>,
+    /// For messages.
+    search_path: String,
+}
+
+impl Plan {
+    /// Looks up and lays out what a start needs.
+    ///
+    /// # Errors
+    /// What can be known before the fork: an empty command, a NUL in a text, an unknown user, a
+    /// constraint that `strict` insists on and this version does not support.
+    pub fn new(
+        exec: &Exec,
+        environment: &[(String, String)],
+        constraints: &Constraints,
+    ) -> Result<Self, StartError> {
+        refuse_unsupported(constraints)?;
+        let text = |stage, what: &str, text: &[u8]| {
+            CString::new(text).map_err(|_| failed(stage, None, format!("{what} holds a NUL character")))
+        };
+        let Some(program) = exec.command.first().filter(|program| !program.is_empty()) else {
+            return Err(failed(Stage::Exec, None, "exec.command names no program".into()));
+        };
+        let argv = exec
+            .command
+            .iter()
+            .map(|argument| text(Stage::Exec, "exec.command", argument.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let variables = environment
+            .iter()
+            .map(|(key, value)| text(Stage::Environment, key, format!("{key}={value}").as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let search_path =
+            environment.iter().rev().find(|(key, _)| key == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+        let candidates = candidates(program, search_path)
+            .iter()
+            .map(|path| text(Stage::Exec, "PATH", path.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let working_dir = exec.working_dir.as_deref().unwrap_or(Path::new("/"));
+        Ok(Self {
+            argv,
+            environment: variables,
+            candidates,
+            working_dir: text(Stage::WorkingDir, "exec.working_dir", working_dir.as_os_str().as_bytes())?,
+            credentials: user::credentials(exec.user.as_deref(), exec.group.as_deref())?,
+            umask: exec.umask.unwrap_or(DEFAULT_UMASK),
+            nice: constraints.nice,
+            oom_score_adj: constraints.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
+            search_path: search_path.into(),
+        })
+    }
+
+    /// In words, why a step failed and what to do.
+    fn explain(&self, step: Step, errno: i32) -> StartError {
+        let cause = Errno::from_raw(errno).desc();
+        let (stage, detail) = match step {
+            Step::Session => (Stage::Session, format!("setsid: {cause}")),
+            Step::Stdio => (Stage::Stdio, format!("standard input, output and error: {cause}")),
+            Step::Groups | Step::Gid | Step::Uid => {
+                let (uid, gid) = self.credentials.as_ref().map_or((0, 0), |c| (c.uid, c.gid));
+                let what = match step {
+                    Step::Groups => "supplementary groups",
+                    Step::Gid => "group",
+                    _ => "user",
+                };
+                let advice = match errno {
+                    libc::EPERM => "; only root can start a job as another user",
+                    libc::EAGAIN => "; the user has as many processes as its RLIMIT_NPROC allows",
+                    _ => "",
+                };
+                (
+                    Stage::Credentials,
+                    format!("cannot become user {uid}, group {gid} (setting the {what}): {cause}{advice}"),
+                )
+            }
+            Step::NoNewPrivileges => (Stage::Credentials, format!("PR_SET_NO_NEW_PRIVS: {cause}")),
+            Step::WorkingDir => {
+                let advice = match errno {
+                    libc::ENOENT | libc::ENOTDIR => "create it or correct exec.working_dir",
+                    libc::EACCES => "let the job's user enter it (and every directory above it)",
+                    _ => "correct exec.working_dir",
+                };
+                let dir = self.working_dir.to_string_lossy();
+                (Stage::WorkingDir, format!("working directory {dir}: {cause}; {advice}"))
+            }
+            Step::Exec => (Stage::Exec, self.explain_exec(errno, cause)),
+        };
+        failed(stage, Some(errno), detail)
+    }
+
+    fn explain_exec(&self, errno: i32, cause: &str) -> String {
+        let program = self.argv.first().map_or("".into(), |program| program.to_string_lossy());
+        let searched = !program.contains('/');
+        // As the child saw it: a relative path starts at the working directory.
+        let dir = Path::new(std::ffi::OsStr::from_bytes(self.working_dir.as_bytes()));
+        let exists = |path: &CString| dir.join(std::ffi::OsStr::from_bytes(path.as_bytes())).exists();
+        match errno {
+            libc::ENOENT if self.candidates.iter().any(exists) => format!(
+                "program {program:?} cannot be executed: its interpreter (the first line's #!, or the dynamic \
+                 loader) does not exist; install it or correct exec.command"
+            ),
+            libc::ENOENT | libc::ENOTDIR if searched => format!(
+                "program {program:?} not found in PATH ({}); install it, give its full path in exec.command, or \
+                 set PATH in exec.env",
+                self.search_path
+            ),
+            libc::ENOENT | libc::ENOTDIR => {
+                format!("program {program:?} does not exist; install it or correct exec.command")
+            }
+            libc::EACCES => format!(
+                "program {program:?} is not executable for the job's user: {cause}; chmod +x it, or look at the \
+                 directories above it and at noexec mounts"
+            ),
+            libc::ENOEXEC => format!(
+                "program {program:?} is of no format that the kernel executes; a script needs a first line like \
+                 #!/bin/sh, a binary has to be for this machine"
+            ),
+            libc::E2BIG => format!(
+                "program {program:?}: arguments and environment are longer than the kernel allows; shorten \
+                 exec.command, exec.env or the env files"
+            ),
+            _ => format!("program {program:?} cannot be executed: {cause}"),
+        }
+    }
+}
+
+/// A strict job does not start where a constraint cannot be put in force.
+fn refuse_unsupported(constraints: &Constraints) -> Result<(), StartError> {
+    if !constraints.strict {
+        return Ok(());
+    }
+    let missing: Vec<&str> = constraints
+        .requested()
+        .iter()
+        .filter(|(name, _)| !is_supported(*name))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let detail = format!(
+        "constraints.strict is set, and {} cannot be put in force: {}; remove it, or set strict = false",
+        missing.join(", "),
+        super::priority::UNSUPPORTED
+    );
+    Err(failed(Stage::Constraint, None, detail))
+}
+
+/// Where execvp(3) would look: the name itself if it has a slash, else in each directory of PATH, of
+/// which an empty one is the working directory.
+fn candidates(program: &str, search_path: &str) -> Vec<String> {
+    if program.contains('/') {
+        return vec![program.into()];
+    }
+    search_path
+        .split(':')
+        .map(|dir| if dir.is_empty() { format!("./{program}") } else { format!("{dir}/{program}") })
+        .collect()
+}
+
+fn failed(stage: Stage, errno: Option<i32>, detail: String) -> StartError {
+    StartError { stage, errno, detail }
+}
+
+fn fork_failed(what: &str, error: &io::Error) -> StartError {
+    failed(Stage::Fork, error.raw_os_error(), format!("{what}: {error}"))
+}
+
+/// The steps that can end a start, as they travel through the pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Session,
+    Stdio,
+    Groups,
+    Gid,
+    Uid,
+    NoNewPrivileges,
+    WorkingDir,
+    Exec,
+}
+
+/// A message of the child: what, and the errno.
+type Message = [i32; 2];
+const READY: i32 = 0;
+const NICE: i32 = 1;
+const OOM_SCORE_ADJ: i32 = 2;
+const FIRST_STEP: i32 = 16;
+
+impl Step {
+    const ALL: [Self; 8] = [
+        Self::Session,
+        Self::Stdio,
+        Self::Groups,
+        Self::Gid,
+        Self::Uid,
+        Self::NoNewPrivileges,
+        Self::WorkingDir,
+        Self::Exec,
+    ];
+
+    fn code(self) -> i32 {
+        FIRST_STEP + self as i32
+    }
+
+    fn from_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.code() == code)
+    }
+}
+
+/// A child that is set up and waits for the word to execute the program. Dropped, it ends and is
+/// reaped, and nothing of the program has run.
+#[derive(Debug)]
+pub struct Held {
+    plan: Plan,
+    pid: Pid,
+    attempt: Attempt,
+    messages: File,
+    /// Taken by [`Held::go`].
+    go: Option<File>,
+}
+
+impl Held {
+    /// The child, which will be the workload's main process.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Which priorities could not be set.
+    #[must_use]
+    pub fn attempt(&self) -> &Attempt {
+        &self.attempt
+    }
+
+    /// Lets the child execute the program, and waits until it does.
+    ///
+    /// # Errors
+    /// Stage `Exec`: it could not; the child has ended and is reaped.
+    pub fn go(mut self) -> Result<(), StartError> {
+        if let Some(mut go) = self.go.take()
+            && let Err(error) = go.write_all(&[1])
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            drop(go);
+            self.reap();
+            return Err(fork_failed("the child could not be told to go on", &error));
+        }
+        match receive(&mut self.messages) {
+            // Exec closed the pipe. (So does a signal at this very moment; that end is waited for like any.)
+            Ok(None) => Ok(()),
+            Ok(Some([code, errno])) => {
+                self.reap();
+                let step = Step::from_code(code).unwrap_or(Step::Exec);
+                Err(self.plan.explain(step, errno))
+            }
+            Err(error) => {
+                self.reap();
+                Err(fork_failed("the child cannot be heard", &error))
+            }
+        }
+    }
+
+    /// Waits for a child that is about to end, and tells how it did.
+    fn reap(&self) -> Option<WaitStatus> {
+        WaitStatus::from_raw(sys::reap(self.pid).ok()?.status)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.go.take().is_some() {
+            // The pipe is closed: the child reads its end and is gone.
+            self.reap();
+        }
+    }
+}
+
+/// Makes the process and has it set itself up; the program does not run yet. `output` becomes its
+/// standard output and error, `null` its standard input. Both, and every other descriptor of this
+/// process, have to be close-on-exec, and above 2.
+///
+/// # Errors
+/// The step that failed; nothing is left of the child then.
+pub fn start(plan: Plan, null: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Held, StartError> {
+    let argv = pointers(&plan.argv);
+    let environment = pointers(&plan.environment);
+    let pipe = || {
+        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
+            .map_err(|errno| fork_failed("a pipe to the child", &errno.into()))
+    };
+    let (messages, tell): (OwnedFd, OwnedFd) = pipe()?;
+    let (wait, go): (OwnedFd, OwnedFd) = pipe()?;
+    let setup = Setup {
+        plan: &plan,
+        argv: &argv,
+        environment: &environment,
+        null: null.as_raw_fd(),
+        output: output.as_raw_fd(),
+        tell: tell.as_raw_fd(),
+        wait: wait.as_raw_fd(),
+        go: go.as_raw_fd(),
+    };
+    // SAFETY: the child runs `Setup::child` only, which never returns, allocates nothing, takes no lock
+    // and makes only async-signal-safe calls; this holds even if this process had other threads.
+    let pid = match unsafe { libc::fork() } {
+        -1 => {
+            let error = io::Error::last_os_error();
+            let advice = match error.raw_os_error() {
+                Some(libc::EAGAIN) => {
+                    " (too many processes: look at RLIMIT_NPROC, pids.max and kernel.pid_max)"
+                }
+                _ => "",
+            };
+            return Err(fork_failed(&format!("fork{advice}"), &error));
+        }
+        // SAFETY: this is the child, and everything `setup` borrows outlives it here.
+        0 => unsafe { setup.child() },
+        pid => u32::try_from(pid).ok().and_then(Pid::new),
+    };
+    let Some(pid) = pid else {
+        return Err(failed(Stage::Fork, None, "fork returned no pid".into()));
+    };
+    drop((tell, wait));
+    let mut held =
+        Held { plan, pid, attempt: Attempt::default(), messages: messages.into(), go: Some(go.into()) };
+    loop {
+        match receive(&mut held.messages) {
+            Ok(Some([READY, _])) => return Ok(held),
+            Ok(Some([NICE, errno])) => held.attempt.nice = Some(errno),
+            Ok(Some([OOM_SCORE_ADJ, errno])) => held.attempt.oom_score_adj = Some(errno),
+            // Dropping `held` reaps the child in each of these cases.
+            Ok(Some([code, errno])) => {
+                let step = Step::from_code(code).unwrap_or(Step::Session);
+                return Err(held.plan.explain(step, errno));
+            }
+            Ok(None) => {
+                held.go = None;
+                let how = match held.reap() {
+                    Some(WaitStatus::Signaled(signal)) => format!(" by {signal}"),
+                    _ => String::new(),
+                };
+                return Err(failed(
+                    Stage::Fork,
+                    None,
+                    format!("the child was ended{how} before it was set up"),
+                ));
+            }
+            Err(error) => return Err(fork_failed("the child cannot be heard", &error)),
+        }
+    }
+}
+
+/// The next message; `None` when the pipe is closed.
+fn receive(messages: &mut File) -> io::Result<Option<Message>> {
+    let mut bytes = [0; size_of::<Message>()];
+    match messages.read_exact(&mut bytes) {
+        Ok(()) => {
+            let [a, b, c, d, e, f, g, h] = bytes;
+            Ok(Some([i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h])]))
+        }
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A list as execve(2) takes it, ending in null.
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
+    list.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// What the child works with. Made by the parent, only read by the child.
+struct Setup<'a> {
+    plan: &'a Plan,
+    argv: &'a [*const libc::c_char],
+    environment: &'a [*const libc::c_char],
+    null: RawFd,
+    output: RawFd,
+    tell: RawFd,
+    wait: RawFd,
+    go: RawFd,
+}
+
+/// The calling thread's errno.
+fn errno() -> i32 {
+    Errno::last_raw()
+}
+
+impl Setup<'_> {
+    /// The life of the child until exec.
+    ///
+    /// # Safety
+    /// Only in a process that fork(2) just made.
+    unsafe fn child(&self) -> ! {
+        // SAFETY: every call below is async-signal-safe, and is given integers or pointers to memory
+        // that was made before the fork and stays as it is.
+        unsafe {
+            // Our own end of this pipe would keep the word from ever failing to come.
+            libc::close(self.go);
+            if libc::setsid() == -1 {
+                self.fail(Step::Session);
+            }
+            reset_signals();
+            self.priorities();
+            libc::umask(self.plan.umask as libc::mode_t);
+            for (from, to) in [(self.null, 0), (self.output, 1), (self.output, 2)] {
+                if libc::dup2(from, to) == -1 {
+                    self.fail(Step::Stdio);
+                }
+            }
+            self.credentials();
+            if libc::chdir(self.plan.working_dir.as_ptr()) == -1 {
+                self.fail(Step::WorkingDir);
+            }
+            self.tell(READY, 0);
+            self.await_word();
+            // Whatever may have slipped past close-on-exec. Kernels before 5.11 lack the flag: there the
+            // wrapper's own descriptors are close-on-exec all the same.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            self.execute()
+        }
+    }
+
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn priorities(&self) {
+        // SAFETY: as in `child`.
+        unsafe {
+            if let Some(nice) = self.plan.nice
+                && libc::setpriority(libc::PRIO_PROCESS as _, 0, nice.into()) == -1
+            {
+                self.tell(NICE, errno());
+            }
+            if let Some(value) = &self.plan.oom_score_adj
+                && let Err(errno) = write_oom_score_adj(value)
+            {
+                self.tell(OOM_SCORE_ADJ, errno);
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn credentials(&self) {
+        let Some(credentials) = &self.plan.credentials else { return };
+        // SAFETY: as in `child`. The C libraries apply these calls to all threads by signalling them; the
+        // child of a fork has only one.
+        unsafe {
+            if libc::setgroups(credentials.groups.len() as _, credentials.groups.as_ptr()) == -1 {
+                self.fail(Step::Groups);
+            }
+            if libc::setgid(credentials.gid) == -1 {
+                self.fail(Step::Gid);
+            }
+            if libc::setuid(credentials.uid) == -1 {
+                self.fail(Step::Uid);
+            }
+            let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
+            if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) == -1 {
+                self.fail(Step::NoNewPrivileges);
+            }
+        }
+    }
+
+    /// Returns when the parent says so; ends the process when the parent is gone or has decided otherwise.
+    ///
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn await_word(&self) {
+        let mut word = 0_u8;
+        loop {
+            // SAFETY: one byte, into a local of one byte.
+            match unsafe { libc::read(self.wait, (&raw mut word).cast(), 1) } {
+                1 => return,
+                -1 if errno() == libc::EINTR => {}
+                // SAFETY: ends this process, without running anything of the parent's.
+                _ => unsafe { libc::_exit(127) },
+            }
+        }
+    }
+
+    /// Executes the first candidate that can be, as execvp(3) does, but never through a shell.
+    ///
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn execute(&self) -> ! {
+        let mut remembered = libc::ENOENT;
+        for path in &self.plan.candidates {
+            // SAFETY: the lists end in null and, like the path, point to memory that is still there.
+            unsafe { libc::execve(path.as_ptr(), self.argv.as_ptr(), self.environment.as_ptr()) };
+            match errno() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => remembered = libc::EACCES,
+                // SAFETY: as in `child`.
+                other => unsafe { self.fail_with(Step::Exec, other) },
+            }
+        }
+        // SAFETY: as in `child`.
+        unsafe { self.fail_with(Step::Exec, remembered) }
+    }
+
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn fail(&self, step: Step) -> ! {
+        // SAFETY: as in `child`.
+        unsafe { self.fail_with(step, errno()) }
+    }
+
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn fail_with(&self, step: Step, errno: i32) -> ! {
+        // SAFETY: as in `child`.
+        unsafe {
+            self.tell(step.code(), errno);
+            libc::_exit(127)
+        }
+    }
+
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn tell(&self, code: i32, errno: i32) {
+        let message: Message = [code, errno];
+        // SAFETY: the message is a local; so few bytes go into a pipe whole or not at all. If the parent
+        // is gone, there is nobody to tell.
+        unsafe { libc::write(self.tell, message.as_ptr().cast(), size_of::<Message>()) };
+    }
+}
+
+/// Gives every signal its default, then empties the mask.
+///
+/// # Safety
+/// Async-signal-safe; changes the whole process.
+unsafe fn reset_signals() {
+    // The kernel's own call, because the C libraries refuse to touch the signals they keep for
+    // themselves, of which an ancestor may have ignored one. All zeros: SIG_DFL, no flags, no mask.
+    let default = [0_u64; 8];
+    let set_size: libc::size_t = 8;
+    for signal in 1..=64 {
+        // SAFETY: `default` is larger than the kernel's struct sigaction. SIGKILL and SIGSTOP answer
+        // EINVAL, which is as it should be.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                ptr::null_mut::<libc::c_void>(),
+                set_size,
+            )
+        };
+    }
+    // SAFETY: an empty set of the kernel's size.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            default.as_ptr(),
+            ptr::null_mut::<libc::c_void>(),
+            set_size,
+        )
+    };
+}
+
+/// Writes this process's own value.
+///
+/// # Safety
+/// Async-signal-safe.
+unsafe fn write_oom_score_adj(value: &CStr) -> Result<(), i32> {
+    // SAFETY: constant path, and a text whose length is known.
+    unsafe {
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd == -1 {
+            return Err(errno());
+        }
+        let written = libc::write(fd, value.as_ptr().cast(), value.count_bytes());
+        let result = if written == -1 { Err(errno()) } else { Ok(()) };
+        libc::close(fd);
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_for_as_execvp_does() {
+        assert_eq!(candidates("/bin/true", "/usr/bin"), ["/bin/true"]);
+        assert_eq!(candidates("./run", "/usr/bin"), ["./run"]);
+        assert_eq!(candidates("ffmpeg", "/usr/bin::/bin"), ["/usr/bin/ffmpeg", "./ffmpeg", "/bin/ffmpeg"]);
+    }
+}

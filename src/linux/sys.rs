@@ -1,0 +1,210 @@
+//! System calls that neither std nor nix offers safely, each behind a safe function.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::time::Duration;
+
+use crate::model::process::Pid;
+use crate::model::signal::Signal;
+
+/// The result of a system call that returns -1 and sets errno.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A descriptor for a process (pidfd_open(2)); close-on-exec.
+///
+/// # Errors
+/// `ESRCH` if there is no such process, `ENOSYS` before Linux 5.3.
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    let fd = RawFd::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the process behind a pidfd (pidfd_send_signal(2)).
+///
+/// # Errors
+/// `ESRCH` if it has been reaped, `EPERM` if it is not ours to signal.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()> {
+    // SAFETY: a null siginfo asks the kernel to fill in what kill(2) would; no memory is passed.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal.number(),
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Sets the nice value of one thread (setpriority(2)).
+///
+/// # Errors
+/// `EACCES` or `EPERM` without the privilege, `ESRCH` if the thread is gone.
+pub fn set_nice(thread: Pid, nice: i8) -> io::Result<()> {
+    // SAFETY: integers only. The type of the first argument differs between C libraries.
+    let result = unsafe {
+        libc::setpriority(libc::PRIO_PROCESS as _, thread.as_raw().cast_unsigned(), libc::c_int::from(nice))
+    };
+    check(result.into()).map(drop)
+}
+
+/// What became of a child that ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Reaped {
+    /// The raw wait status (wait(2)).
+    pub status: i32,
+    /// CPU time in seconds, user and system, with the children it waited for.
+    pub cpu_sec: f64,
+    /// The largest resident memory of any one of them, in bytes.
+    pub memory_peak_bytes: u64,
+}
+
+/// Waits until some child has ended, and leaves it to be reaped (waitid(2) with `WNOWAIT`).
+/// With `block` false returns `None` where none has ended yet.
+///
+/// # Errors
+/// `ECHILD` if there is no child.
+pub fn peek_exit(block: bool) -> io::Result<Option<Pid>> {
+    let options = libc::WEXITED | libc::WNOWAIT | if block { 0 } else { libc::WNOHANG };
+    loop {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: `info` is a siginfo_t that the kernel may write to for the length of the call.
+        let result = unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options) };
+        match check(result.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            // SAFETY: all bytes were zero, which is a valid siginfo_t, or the kernel's; waitid fills
+            // in the member that si_pid reads.
+            Ok(_) => {
+                let pid = unsafe { info.assume_init().si_pid() };
+                return Ok(u32::try_from(pid).ok().and_then(Pid::new));
+            }
+        }
+    }
+}
+
+/// Reaps a child that has ended, or waits for it to end (wait4(2)).
+///
+/// # Errors
+/// `ECHILD` if it is no child of ours.
+pub fn reap(pid: Pid) -> io::Result<Reaped> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are to live values of the types that the call writes.
+        let result = unsafe { libc::wait4(pid.as_raw(), &raw mut status, 0, usage.as_mut_ptr()) };
+        match check(result.into()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    // SAFETY: zeroed is a valid rusage, and the kernel filled it in.
+    let usage = unsafe { usage.assume_init() };
+    #[allow(clippy::cast_precision_loss, reason = "microseconds of CPU time stay far below 2^53")]
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Ok(Reaped {
+        status,
+        cpu_sec: seconds(usage.ru_utime) + seconds(usage.ru_stime),
+        // KiB on Linux, getrusage(2).
+        memory_peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0).saturating_mul(1024),
+    })
+}
+
+/// Makes this process deaf to what a terminal or an operator sends to whole groups (SIGHUP, SIGINT,
+/// SIGQUIT, SIGTERM, SIGPIPE), and keeps SIGCHLD pending for [`wait_for_child_signal`].
+///
+/// # Errors
+/// None that a running kernel gives.
+pub fn ignore_group_signals() -> io::Result<()> {
+    for number in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE] {
+        set_disposition(number, libc::SIG_IGN)?;
+    }
+    // With SIGCHLD ignored the kernel would reap our children, and the exits with them.
+    set_disposition(libc::SIGCHLD, libc::SIG_DFL)?;
+    let only_child = child_signal();
+    // SAFETY: the set is initialised, and the old mask is not asked for.
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const only_child, ptr::null_mut()) }.into())
+        .map(drop)
+}
+
+fn set_disposition(number: i32, handler: libc::sighandler_t) -> io::Result<()> {
+    // SAFETY: SIG_IGN and SIG_DFL are no functions: no code of ours runs in a signal's context.
+    let old = unsafe { libc::signal(number, handler) };
+    if old == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The set that holds SIGCHLD only.
+fn child_signal() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set; both calls only fail for bad signal numbers.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        set.assume_init()
+    }
+}
+
+/// Sleeps until a child has ended since the last call, or for `timeout`. Needs [`ignore_group_signals`].
+pub fn wait_for_child_signal(timeout: Duration) {
+    let set = child_signal();
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos() as _,
+    };
+    // SAFETY: set and timeout live through the call; no siginfo is asked for. A time-out or an
+    // interruption only means that the caller looks again.
+    unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const timeout) };
+}
+
+/// Takes a descriptor that this process inherited, by its number on the command line: a duplicate
+/// above standard error, close-on-exec. A lock of its open file stays held.
+///
+/// # Errors
+/// `EBADF` if no such descriptor is open.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: fcntl checks the number itself; the duplicate is new and ours alone.
+    let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    check(fd.into())?;
+    // SAFETY: see above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Closes every descriptor of this process except the ones given; 0, 1 and 2 become `/dev/null`.
+/// Only for a process that has just begun: whatever else owns a descriptor loses it.
+///
+/// # Errors
+/// `/dev/null` cannot be opened, or close_range(2) is missing (before Linux 5.9).
+pub fn close_all_but(keep: &mut [RawFd], null: BorrowedFd<'_>) -> io::Result<()> {
+    for number in 0..=2 {
+        // SAFETY: integers only; 0, 1 and 2 are nobody's OwnedFd.
+        check(unsafe { libc::dup2(null.as_raw_fd(), number) }.into())?;
+    }
+    keep.sort_unstable();
+    let mut first: libc::c_uint = 3;
+    let mut close = |last: libc::c_uint, next: libc::c_uint| {
+        if first <= last {
+            // SAFETY: the caller owns nothing in this range.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+        first = next;
+        io::Result::Ok(())
+    };
+    for fd in keep.iter().filter(|&&fd| fd > 2) {
+        let fd = fd.cast_unsigned();
+        close(fd - 1, fd + 1)?;
+    }
+    close(libc::c_uint::MAX, libc::c_uint::MAX)
+}

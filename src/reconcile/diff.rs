@@ -1,0 +1,188 @@
+//! PURE: what an edit changes, and whether that can be done to a running workload.
+//!
+//! [`FIELDS`] is the one table that says which field is changed in place and which needs a restart.
+
+use std::fmt::Debug;
+
+use crate::model::constraints::ConstraintName;
+use crate::model::job::{Job, Workload};
+use crate::model::units::format_duration;
+
+/// What a change of a field asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// The workload runs on.
+    InPlace,
+    /// The workload is ended and started anew.
+    Restart,
+}
+
+/// One field that differs.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    /// Its name in a job file.
+    pub field: &'static str,
+    /// What it asks for.
+    pub class: Class,
+    /// What it was; empty if it was not set.
+    pub from: String,
+    /// What it is to be; empty if it is not set.
+    pub to: String,
+}
+
+/// A field of a job: name, class, and its value in words. Two jobs differ in it if the words do.
+type Field = (&'static str, Class, fn(&Job) -> String);
+
+/// Every field of a job, in the order of a job file.
+pub const FIELDS: &[Field] = &[
+    ("description", Class::InPlace, |job| job.description.clone().unwrap_or_default()),
+    ("profiles", Class::InPlace, |job| job.profiles.join(", ")),
+    ("lifecycle", Class::InPlace, |job| word(&job.lifecycle)),
+    ("intent", Class::InPlace, |job| word(&job.intent)),
+    ("sla_eligible", Class::InPlace, |job| job.sla_eligible.to_string()),
+    ("tags", Class::InPlace, |job| {
+        job.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    }),
+    ("exec.command", Class::Restart, |job| {
+        job.exec().map(|exec| format!("{:?}", exec.command)).unwrap_or_default()
+    }),
+    ("exec.working_dir", Class::Restart, |job| {
+        job.exec().map(|exec| plain(exec.working_dir.as_ref())).unwrap_or_default()
+    }),
+    ("exec.env", Class::Restart, |job| job.exec().map(|exec| format!("{:?}", exec.env)).unwrap_or_default()),
+    ("exec.env_files", Class::Restart, |job| {
+        job.exec().map(|exec| format!("{:?}", exec.env_files)).unwrap_or_default()
+    }),
+    ("exec.user", Class::Restart, |job| job.exec().and_then(|exec| exec.user.clone()).unwrap_or_default()),
+    ("exec.group", Class::Restart, |job| job.exec().and_then(|exec| exec.group.clone()).unwrap_or_default()),
+    ("exec.umask", Class::Restart, |job| {
+        job.exec().and_then(|exec| exec.umask).map(|umask| format!("{umask:03o}")).unwrap_or_default()
+    }),
+    ("exec.output", Class::Restart, |job| job.exec().map(|exec| word(&exec.output)).unwrap_or_default()),
+    ("attach", Class::Restart, |job| match &job.workload {
+        Workload::Attach(attach) => format!("{attach:?}"),
+        Workload::Exec(_) => String::new(),
+    }),
+    ("constraints.cpu_quota", Class::InPlace, |job| constraint(job, ConstraintName::CpuQuota)),
+    ("constraints.cpu_max", Class::InPlace, |job| constraint(job, ConstraintName::CpuMax)),
+    ("constraints.cpu_weight", Class::InPlace, |job| constraint(job, ConstraintName::CpuWeight)),
+    ("constraints.memory_limit", Class::InPlace, |job| constraint(job, ConstraintName::MemoryLimit)),
+    ("constraints.memory_high", Class::InPlace, |job| constraint(job, ConstraintName::MemoryHigh)),
+    ("constraints.memory_swap", Class::InPlace, |job| constraint(job, ConstraintName::MemorySwap)),
+    ("constraints.io_weight", Class::InPlace, |job| constraint(job, ConstraintName::IoWeight)),
+    ("constraints.io_max", Class::InPlace, |job| constraint(job, ConstraintName::IoMax)),
+    ("constraints.nice", Class::InPlace, |job| constraint(job, ConstraintName::Nice)),
+    ("constraints.oom_score_adj", Class::InPlace, |job| constraint(job, ConstraintName::OomScoreAdj)),
+    ("constraints.tasks_max", Class::InPlace, |job| constraint(job, ConstraintName::TasksMax)),
+    ("constraints.cpus", Class::InPlace, |job| constraint(job, ConstraintName::Cpus)),
+    ("constraints.io_class", Class::InPlace, |job| constraint(job, ConstraintName::IoClass)),
+    ("constraints.strict", Class::InPlace, |job| job.constraints.strict.to_string()),
+    ("restart.policy", Class::InPlace, |job| word(&job.restart.policy)),
+    ("restart.delay", Class::InPlace, |job| format_duration(job.restart.delay)),
+    ("restart.max_delay", Class::InPlace, |job| format_duration(job.restart.max_delay)),
+    ("restart.reset_after", Class::InPlace, |job| format_duration(job.restart.reset_after)),
+    ("restart.limit", Class::InPlace, |job| {
+        let show = |limit: crate::model::job::StartLimit| {
+            format!("{} starts within {}", limit.starts, format_duration(limit.within))
+        };
+        job.restart.limit.map(show).unwrap_or_default()
+    }),
+    ("restart.success_exit_codes", Class::InPlace, |job| {
+        job.restart.success_exit_codes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
+    }),
+    ("stop.signal", Class::InPlace, |job| job.stop.signal.to_string()),
+    ("stop.timeout", Class::InPlace, |job| format_duration(job.stop.timeout)),
+    ("stop.on_remove", Class::InPlace, |job| word(&job.stop.on_remove)),
+    ("timeouts.run", Class::InPlace, |job| job.timeouts.run.map(format_duration).unwrap_or_default()),
+];
+
+/// What differs between two declarations of a job.
+#[must_use]
+pub fn diff(old: &Job, new: &Job) -> Vec<Change> {
+    if old == new {
+        return Vec::new();
+    }
+    let differs = |&(field, class, show): &Field| {
+        let (from, to) = (show(old), show(new));
+        (from != to).then(|| match field {
+            // Values of variables may be secrets; which ones changed is enough.
+            "exec.env" => Change { field, class, from: String::new(), to: changed_variables(old, new) },
+            _ => Change { field, class, from, to },
+        })
+    };
+    FIELDS.iter().filter_map(differs).collect()
+}
+
+/// Whether these changes need a restart.
+#[must_use]
+pub fn needs_restart(changes: &[Change]) -> bool {
+    changes.iter().any(|change| change.class == Class::Restart)
+}
+
+fn changed_variables(old: &Job, new: &Job) -> String {
+    let (Some(old), Some(new)) = (old.exec(), new.exec()) else { return String::new() };
+    let names = old.env.keys().chain(new.env.keys()).filter(|name| old.env.get(*name) != new.env.get(*name));
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.join(", ")
+}
+
+fn constraint(job: &Job, wanted: ConstraintName) -> String {
+    let found = job.constraints.requested().into_iter().find(|(name, _)| *name == wanted);
+    found.map(|(_, value)| value).unwrap_or_default()
+}
+
+fn plain<T: Debug>(value: Option<T>) -> String {
+    value.map(|value| format!("{value:?}")).unwrap_or_default()
+}
+
+/// An enum's value as job files write it.
+fn word<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::{JobFile, Tables};
+    use crate::reconcile::plan::tests::job;
+
+    #[test]
+    fn the_table_covers_every_key_of_a_job_file() {
+        let known: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+        for (table, keys) in JobFile::TABLES {
+            for key in keys() {
+                let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
+                let is_table = JobFile::TABLES.iter().any(|(table, _)| *table == path);
+                let other = matches!(path.as_str(), "enabled" | "instances") || path.starts_with("attach");
+                let part = path.starts_with("restart.limit.");
+                assert!(is_table || other || part || known.contains(&path.as_str()), "{path} has no class");
+            }
+        }
+    }
+
+    #[test]
+    fn exec_restarts_and_the_rest_does_not() {
+        for (name, class, _) in FIELDS {
+            let restarts = name.starts_with("exec.") || *name == "attach";
+            assert_eq!(*class == Class::Restart, restarts, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_of_variables_are_not_shown() {
+        let mut new = job("a", "");
+        if let Workload::Exec(exec) = &mut new.workload {
+            exec.env.insert("KEY".into(), "secret".into());
+        }
+        let changes = diff(&job("a", ""), &new);
+        assert_eq!((changes.len(), changes[0].to.as_str(), changes[0].from.as_str()), (1, "KEY", ""));
+        assert!(needs_restart(&changes));
+    }
+}

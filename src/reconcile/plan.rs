@@ -1,0 +1,435 @@
+//! PURE: what is to be done for a job, from what is wanted and what is seen, and when to look again.
+//!
+//! Asked again with nothing changed, it asks for nothing that it has been given: planning twice
+//! changes nothing. A run is only ever acted on if its process was shown to be the one recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::diff::{Change, diff, needs_restart};
+use super::restart::{self, EndedRun, Next, Why};
+use crate::model::exit::{Ended, StopReason, judge};
+use crate::model::history::StartHistory;
+use crate::model::ids::RunId;
+use crate::model::job::{Job, OnRemove};
+use crate::model::time::BootTime;
+
+/// What the files say of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// It is to run.
+    Run(Arc<Job>),
+    /// It is declared, and not to run.
+    Disabled(Arc<Job>),
+    /// Its file cannot be read, or is missing and that is not sure yet: all stays as it is.
+    Held,
+    /// It is not declared.
+    Gone,
+}
+
+/// A run as it is seen. It is the job's live one, or else its last.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// The run.
+    pub id: RunId,
+    /// What it is governed by.
+    pub job: Arc<Job>,
+    /// What its spec remembers.
+    pub history: StartHistory,
+    /// Where it stands.
+    pub phase: Phase,
+    /// That we are ending it.
+    pub stop: Option<StopAsked>,
+    /// It was let go: it runs without us.
+    pub released: bool,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// Its wrapper lives, its workload does not yet.
+    Starting,
+    /// Its workload lives, and is shown to be the one recorded.
+    Running {
+        /// Since when.
+        since: BootTime,
+    },
+    /// Its workload ended, its wrapper still ends what is left of it.
+    Ending,
+    /// Nothing of it lives.
+    Ended {
+        /// When the workload began, if it did, in this boot.
+        started: Option<BootTime>,
+        /// When it ended; `None` for an earlier boot.
+        at: Option<BootTime>,
+        /// How.
+        how: Ended,
+        /// Its last report is written.
+        reported: bool,
+    },
+}
+
+/// That we are ending a run: the signal was sent, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopAsked {
+    /// Why.
+    pub reason: StopReason,
+    /// When.
+    pub at: BootTime,
+    /// When SIGKILL was last sent to what is left.
+    pub killed: Option<BootTime>,
+}
+
+/// Something to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Start a run.
+    Start {
+        /// Of this job.
+        job: Arc<Job>,
+        /// What its spec is to remember; the executor adds the start itself.
+        history: StartHistory,
+        /// Why.
+        why: StartReason,
+    },
+    /// Change a live run in place.
+    Update {
+        /// To be governed by this.
+        job: Arc<Job>,
+        /// What differs.
+        changes: Vec<Change>,
+    },
+    /// Record that the run is being ended, and send its stop signal to the main process, once.
+    Stop {
+        /// Why.
+        reason: StopReason,
+    },
+    /// SIGKILL to every process of the run.
+    Kill,
+    /// Let the workload run on without us.
+    Release,
+    /// Write the run's last report.
+    Report,
+    /// Remove what is recorded of a run that is reported, of a job that is gone.
+    Forget,
+}
+
+/// Why a run is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartReason {
+    /// The job is new, or enabled.
+    Declared,
+    /// Its last run was ended for an edit, or an edit came after its end.
+    Edited,
+    /// Its last run ended and the restart policy asks for another.
+    Restart,
+}
+
+impl StartReason {
+    /// In words, for events.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Declared => "starting",
+            Self::Edited => "starting after an edit",
+            Self::Restart => "starting again after an exit",
+        }
+    }
+}
+
+/// What is to come of a job if nothing else happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nothing.
+    Settled,
+    /// It starts again at this time.
+    StartsAt(BootTime),
+    /// It stays down.
+    Down(Why),
+}
+
+/// What is to be done for a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Now, in this order.
+    pub actions: Vec<Action>,
+    /// When to plan again if nothing happens before.
+    pub wake: Option<BootTime>,
+    /// What is to come.
+    pub outlook: Outlook,
+}
+
+/// Between two rounds of SIGKILL to what is left of a run: a killed process can take a moment to go.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// Plans one job. Jobs do not depend on each other, so this is the whole plan.
+#[must_use]
+pub fn plan(now: BootTime, wanted: &Wanted, observed: Option<&Observed>) -> Plan {
+    let mut plan = Plan { actions: Vec::new(), wake: None, outlook: Outlook::Settled };
+    match observed {
+        None => {
+            if let Wanted::Run(job) = wanted {
+                plan.start(job, StartHistory::default(), StartReason::Declared);
+            }
+        }
+        Some(run) => match &run.phase {
+            // Nothing to act on before there is a process whose identity is recorded.
+            Phase::Starting | Phase::Ending => {}
+            Phase::Running { since } => plan.running(now, wanted, run, *since),
+            Phase::Ended { started, at, how, reported } => {
+                if !reported {
+                    plan.actions.push(Action::Report);
+                }
+                plan.ended(now, wanted, run, (*started, *at, how));
+            }
+        },
+    }
+    plan
+}
+
+impl Plan {
+    fn start(&mut self, job: &Arc<Job>, history: StartHistory, why: StartReason) {
+        self.actions.push(Action::Start { job: Arc::clone(job), history, why });
+    }
+
+    fn running(&mut self, now: BootTime, wanted: &Wanted, run: &Observed, since: BootTime) {
+        let mut governing = &run.job;
+        let mut reason = None;
+        match wanted {
+            Wanted::Run(job) => {
+                let changes = diff(&run.job, job);
+                if needs_restart(&changes) {
+                    reason = Some(StopReason::Changed);
+                } else if !changes.is_empty() || run.released {
+                    self.actions.push(Action::Update { job: Arc::clone(job), changes });
+                    governing = job;
+                }
+            }
+            Wanted::Disabled(job) => reason = self.removed(job.stop.on_remove, run, StopReason::Disabled),
+            Wanted::Gone => reason = self.removed(run.job.stop.on_remove, run, StopReason::Removed),
+            Wanted::Held => {}
+        }
+        if let Some(stop) = run.stop {
+            let due = stop.killed.map_or(stop.at + governing.stop.timeout, |last| last + KILL_AGAIN);
+            if now >= due {
+                self.actions.push(Action::Kill);
+                self.wake = Some(now + KILL_AGAIN);
+            } else {
+                self.wake = Some(due);
+            }
+            return;
+        }
+        let released = run.released && !matches!(wanted, Wanted::Run(_));
+        if reason.is_none()
+            && !released
+            && let Some(limit) = governing.timeouts.run
+        {
+            let deadline = since + limit;
+            if now >= deadline {
+                reason = Some(StopReason::Timeout);
+            } else {
+                self.wake = Some(deadline);
+            }
+        }
+        if let Some(reason) = reason {
+            self.actions.push(Action::Stop { reason });
+            self.wake = Some(now + governing.stop.timeout);
+        }
+    }
+
+    fn removed(&mut self, rule: OnRemove, run: &Observed, reason: StopReason) -> Option<StopReason> {
+        match rule {
+            OnRemove::Stop => return Some(reason),
+            OnRemove::Leave if !run.released => self.actions.push(Action::Release),
+            OnRemove::Leave => {}
+        }
+        None
+    }
+
+    fn ended(
+        &mut self,
+        now: BootTime,
+        wanted: &Wanted,
+        run: &Observed,
+        (started, ended, how): (Option<BootTime>, Option<BootTime>, &Ended),
+    ) {
+        let job = match wanted {
+            Wanted::Run(job) => job,
+            // With a file that cannot be read, the last good version stays in force.
+            Wanted::Held => &run.job,
+            Wanted::Disabled(_) => return,
+            Wanted::Gone => {
+                self.actions.push(Action::Forget);
+                return;
+            }
+        };
+        let asked = run.stop.map(|stop| stop.reason);
+        let on_request =
+            matches!(asked, Some(StopReason::Removed | StopReason::Disabled | StopReason::Changed));
+        let edited = needs_restart(&diff(&run.job, job));
+        if edited || (on_request && matches!(wanted, Wanted::Run(_))) {
+            self.start(job, StartHistory::default(), StartReason::Edited);
+            return;
+        }
+        if on_request {
+            return;
+        }
+        let verdict = judge(job, how, asked);
+        let run = EndedRun { id: &run.id, history: &run.history, started, ended, verdict: &verdict };
+        match restart::next(&job.restart, run) {
+            Next::Start { at, history } if now >= at => self.start(job, history, StartReason::Restart),
+            Next::Start { at, .. } => {
+                self.wake = Some(at);
+                self.outlook = Outlook::StartsAt(at);
+            }
+            Next::Done => {}
+            Next::Down(why) => self.outlook = Outlook::Down(why),
+        }
+    }
+}
+
+/// Helpers for the tests of this layer.
+#[cfg(test)]
+pub mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::parse::parse;
+    use crate::config::profiles::Profiles;
+    use crate::config::resolve::resolve;
+    use crate::config::schema::JobFile;
+
+    /// A job from the text of its file; `[exec]` is added.
+    pub fn job(stem: &str, toml: &str) -> Job {
+        let text = format!("{toml}\n[exec]\ncommand = [\"/bin/true\"]\n");
+        let file = parse::<JobFile>(&text);
+        assert_eq!(file.problems, [], "{text}");
+        let resolved = resolve(stem, &file.value, &Profiles::build(&BTreeMap::new()).0);
+        assert_eq!(resolved.problems, [], "{text}");
+        resolved.jobs.into_iter().next().expect("one job").job
+    }
+
+    fn wanted(toml: &str) -> Wanted {
+        Wanted::Run(Arc::new(job("a", toml)))
+    }
+
+    fn running(toml: &str) -> Observed {
+        Observed {
+            id: RunId::new(1, 1),
+            job: Arc::new(job("a", toml)),
+            history: StartHistory::default(),
+            phase: Phase::Running { since: BootTime(1000) },
+            stop: None,
+            released: false,
+        }
+    }
+
+    fn ended(toml: &str, status: i32, reported: bool) -> Observed {
+        let how = Ended::Waited { status };
+        let phase = Phase::Ended { started: Some(BootTime(1000)), at: Some(BootTime(2000)), how, reported };
+        Observed { phase, ..running(toml) }
+    }
+
+    fn actions(now: u64, wanted: &Wanted, observed: Option<&Observed>) -> Vec<Action> {
+        plan(BootTime(now), wanted, observed).actions
+    }
+
+    #[test]
+    fn a_declared_job_starts_once() {
+        assert!(matches!(actions(0, &wanted(""), None)[..], [Action::Start { .. }]));
+        assert_eq!(actions(0, &wanted(""), Some(&running(""))), []);
+        let starting = Observed { phase: Phase::Starting, ..running("") };
+        assert_eq!(actions(0, &wanted(""), Some(&starting)), []);
+        assert_eq!(actions(0, &Wanted::Held, None), []);
+        assert_eq!(actions(0, &Wanted::Disabled(Arc::new(job("a", ""))), None), []);
+    }
+
+    #[test]
+    fn an_edit_is_done_in_place_or_by_a_restart() {
+        let nicer = wanted("[constraints]\nnice = 5\n");
+        assert!(matches!(&actions(0, &nicer, Some(&running("")))[..],
+            [Action::Update { changes, .. }] if changes[0].field == "constraints.nice"));
+        let mut other = job("a", "");
+        if let crate::model::job::Workload::Exec(exec) = &mut other.workload {
+            exec.command.push("-x".into());
+        }
+        let other = Wanted::Run(Arc::new(other));
+        assert_eq!(actions(5000, &other, Some(&running(""))), [Action::Stop { reason: StopReason::Changed }]);
+        let stopped = Observed {
+            stop: Some(StopAsked { reason: StopReason::Changed, at: BootTime(1500), killed: None }),
+            ..ended("", 15, true)
+        };
+        assert!(matches!(
+            actions(5000, &other, Some(&stopped))[..],
+            [Action::Start { why: StartReason::Edited, .. }]
+        ));
+    }
+
+    #[test]
+    fn the_signal_is_sent_once_and_then_everything_is_killed() {
+        let stopping = |killed| Observed {
+            stop: Some(StopAsked { reason: StopReason::Removed, at: BootTime(5000), killed }),
+            ..running("[stop]\ntimeout = \"2s\"\n")
+        };
+        let first = plan(BootTime(5100), &Wanted::Gone, Some(&stopping(None)));
+        assert_eq!((first.actions.len(), first.wake), (0, Some(BootTime(7000))));
+        assert_eq!(actions(7000, &Wanted::Gone, Some(&stopping(None))), [Action::Kill]);
+        assert_eq!(actions(7500, &Wanted::Gone, Some(&stopping(Some(BootTime(7000))))), []);
+        assert_eq!(actions(8000, &Wanted::Gone, Some(&stopping(Some(BootTime(7000))))), [Action::Kill]);
+    }
+
+    #[test]
+    fn a_removed_job_is_ended_or_let_go() {
+        assert_eq!(
+            actions(0, &Wanted::Gone, Some(&running(""))),
+            [Action::Stop { reason: StopReason::Removed }]
+        );
+        let leave = "[stop]\non_remove = \"leave\"\n";
+        assert_eq!(actions(0, &Wanted::Gone, Some(&running(leave))), [Action::Release]);
+        let released = Observed { released: true, ..running(leave) };
+        assert_eq!(actions(0, &Wanted::Gone, Some(&released)), []);
+        assert!(matches!(actions(0, &wanted(leave), Some(&released))[..], [Action::Update { .. }]));
+        assert_eq!(actions(0, &Wanted::Gone, Some(&ended("", 0, false))), [Action::Report, Action::Forget]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_changes_nothing() {
+        assert_eq!(actions(0, &Wanted::Held, Some(&running(""))), []);
+        let always = "[restart]\npolicy = \"always\"\n";
+        assert!(matches!(
+            actions(9000, &Wanted::Held, Some(&ended(always, 0, true)))[..],
+            [Action::Start { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_run_that_takes_too_long_is_stopped() {
+        let text = "[timeouts]\nrun = \"1m\"\n";
+        let early = plan(BootTime(60_999), &wanted(text), Some(&running(text)));
+        assert_eq!((early.actions.len(), early.wake), (0, Some(BootTime(61_000))));
+        assert_eq!(
+            actions(61_000, &wanted(text), Some(&running(text))),
+            [Action::Stop { reason: StopReason::Timeout }]
+        );
+    }
+
+    #[test]
+    fn a_oneshot_that_completed_is_left_alone() {
+        assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, false))), [Action::Report]);
+        assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, true))), []);
+        assert_eq!(actions(9000, &wanted("description = \"new\"\n"), Some(&ended("", 0, true))), []);
+    }
+
+    #[test]
+    fn a_restart_waits_for_its_time() {
+        let always = "[restart]\npolicy = \"always\"\ndelay = \"1s\"\n";
+        let waiting = plan(BootTime(2500), &wanted(always), Some(&ended(always, 256, true)));
+        assert!(waiting.actions.is_empty());
+        let Outlook::StartsAt(at) = waiting.outlook else { panic!("{waiting:?}") };
+        assert_eq!(waiting.wake, Some(at));
+        assert!(matches!(
+            actions(at.0, &wanted(always), Some(&ended(always, 256, true)))[..],
+            [Action::Start { why: StartReason::Restart, .. }]
+        ));
+    }
+}

@@ -1,0 +1,298 @@
+//! `ffrtmp detached`: the wrapper that the supervisor starts, in a session of its own.
+//!
+//! One exists per running job, so it is single-threaded and touches as little memory as it can.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::linux::{clock, priority, process, spawn, sys};
+use crate::model::exit::{Ended, LostCause, Stage, StartError};
+use crate::model::ids::RunId;
+use crate::model::job::{Output, Workload};
+use crate::model::process::{Pid, ProcessIdentity};
+use crate::model::report::Usage;
+use crate::model::signal::Signal;
+use crate::runs::dir::RunDir;
+use crate::runs::record::{Exited, Spec, Started, VERSION};
+
+/// Where the journal takes streams (systemd-journald.service(8)).
+const JOURNAL: &str = "/run/systemd/journal/stdout";
+
+/// How long leftovers of a job have whose spec cannot be read any more.
+const DEFAULT_STOP: (Signal, Duration) = (Signal::TERM, Duration::from_secs(10));
+
+/// Longest pause between two attempts to record an exit.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Rounds of SIGKILL to what is left over, of a second each.
+const KILL_ROUNDS: u32 = 5;
+
+/// Runs the workload of a run directory to its end. `lock_fd` holds the lock of `wrapper.lock`;
+/// `ready_fd` is closed once the program runs or `exited.json` says why it does not.
+#[must_use]
+pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
+    let run = RunDir::open(std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.into()));
+    let inherited = match sys::inherited(lock_fd).and_then(|lock| Ok((lock, sys::inherited(ready_fd)?))) {
+        Ok(inherited) => inherited,
+        Err(error) => {
+            // Without the lock this is no wrapper: a second one may be at work.
+            eprintln!("ffrtmp detached: --lock-fd {lock_fd} --ready-fd {ready_fd}: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    // Held until this process ends.
+    let (_lock, ready) = inherited;
+    let main = match begin(&run, &_lock, &ready) {
+        Ok(main) => main,
+        Err(Failure { run_id, error }) => {
+            record(&run, run_id, Ended::NotStarted(error), Usage::default());
+            return ExitCode::SUCCESS;
+        }
+    };
+    drop(ready);
+    let (ended, usage) = wait(&main);
+    record(&run, run_id_of(&run), ended, usage);
+    end_leftovers(&run, &main);
+    ExitCode::SUCCESS
+}
+
+/// A start that failed, of which run.
+struct Failure {
+    run_id: RunId,
+    error: StartError,
+}
+
+fn failed(stage: Stage, what: &str, error: &io::Error) -> StartError {
+    StartError { stage, errno: error.raw_os_error(), detail: format!("{what}: {error}") }
+}
+
+/// The run that a directory is named after.
+fn run_id_of(run: &RunDir) -> RunId {
+    run.run_id().unwrap_or_else(|| RunId::new(0, 0))
+}
+
+/// Leaves the supervisor's world and starts the workload.
+#[inline(never)]
+fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<ProcessIdentity, Failure> {
+    let of_run = |error| Failure { run_id: run_id_of(run), error };
+    let null =
+        detach(lock, ready).map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
+    let spec = match run.spec() {
+        Ok(Some(spec)) => spec,
+        Ok(None) => {
+            let detail = format!("{} has no spec.json", run.path.display());
+            return Err(of_run(StartError { stage: Stage::Record, errno: Some(libc::ENOENT), detail }));
+        }
+        Err(error) => {
+            return Err(of_run(StartError { stage: Stage::Record, errno: None, detail: error.to_string() }));
+        }
+    };
+    start(run, &spec, &null).map_err(|error| Failure { run_id: spec.run_id.clone(), error })
+}
+
+/// Makes this process independent of whoever started it. Returns `/dev/null`.
+fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
+    let null: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
+    // `/dev/null` itself has to lie above 2, where the three standard ones go.
+    let null = sys::inherited(null.as_raw_fd())?;
+    sys::close_all_but(&mut [lock.as_raw_fd(), ready.as_raw_fd(), null.as_raw_fd()], null.as_fd())?;
+    // Fails only for a process that leads a group, and then it is not the supervisor's.
+    let _ = nix::unistd::setsid();
+    nix::sys::prctl::set_child_subreaper(true)?;
+    // The file may have been executed as /proc/self/fd/N, which would be its name.
+    nix::sys::prctl::set_name(c"ffrtmp")?;
+    sys::ignore_group_signals()?;
+    nix::unistd::chdir("/")?;
+    Ok(null)
+}
+
+/// Starts the workload, and records that it runs before its first instruction.
+fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, StartError> {
+    let Workload::Exec(exec) = &spec.job.workload else {
+        let detail = "attaching to a running process is not supported by this version yet".into();
+        return Err(StartError { stage: Stage::Wrapper, errno: None, detail });
+    };
+    let constraints = &spec.job.constraints;
+    let plan = spawn::Plan::new(exec, &spec.environment, constraints)?;
+    let mut notes = Vec::new();
+    let output = open_output(spec, exec.output, null, &mut notes)?;
+    let held = spawn::start(plan, null.as_fd(), output.as_fd())?;
+    let proc_failed = |error: io::Error| failed(Stage::Record, "identifying the new process", &error);
+    let main = process::identify(held.pid())
+        .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
+        .map_err(proc_failed)?;
+    let statuses = priority::read_back(&main, constraints, held.attempt());
+    if constraints.strict
+        && let Some(status) = statuses.iter().find(|status| !status.applied)
+    {
+        let reason = status.reason.as_deref().unwrap_or("it was not read back");
+        let detail = format!("constraints.strict is set, and {} is not in force: {reason}", status.name);
+        return Err(StartError { stage: Stage::Constraint, errno: None, detail });
+    }
+    let started = Started {
+        version: VERSION,
+        run_id: spec.run_id.clone(),
+        at: clock::now(),
+        process: main.clone(),
+        wrapper: process::current().map_err(proc_failed)?,
+        constraints: statuses,
+        notes,
+    };
+    run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
+    held.go()?;
+    Ok(main)
+}
+
+/// Opens what becomes the workload's standard output and error.
+fn open_output(
+    spec: &Spec,
+    output: Output,
+    null: &OwnedFd,
+    notes: &mut Vec<String>,
+) -> Result<OwnedFd, StartError> {
+    match output {
+        Output::Null => null.try_clone().map_err(|error| failed(Stage::Output, "/dev/null", &error)),
+        Output::Journal => match open_journal(spec.job.id.as_str()) {
+            Ok(stream) => Ok(stream),
+            Err(error) => {
+                notes.push(format!(
+                    "the journal cannot be reached ({JOURNAL}: {error}): output goes to {}",
+                    spec.log.display()
+                ));
+                open_log(&spec.log)
+            }
+        },
+        Output::File => open_log(&spec.log),
+    }
+}
+
+/// A stream into the journal, as systemd-cat(1) opens it.
+fn open_journal(job: &str) -> io::Result<OwnedFd> {
+    let mut stream = UnixStream::connect(JOURNAL)?;
+    stream.shutdown(std::net::Shutdown::Read)?;
+    // Identifier; unit; priority (info); no prefixes in lines; not to syslog, kmsg or console.
+    stream.write_all(format!("ffrtmp-{job}\n\n6\n0\n0\n0\n0\n").as_bytes())?;
+    Ok(stream.into())
+}
+
+fn open_log(path: &Path) -> Result<OwnedFd, StartError> {
+    let failed = |error: io::Error| failed(Stage::Output, &format!("output file {}", path.display()), &error);
+    if let Some(directory) = path.parent() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    }
+    let mut options = OpenOptions::new();
+    // Not blocking, for a FIFO in its place: that would wait for a reader.
+    let flags = libc::O_NOFOLLOW | libc::O_NOCTTY | libc::O_NONBLOCK;
+    let file: File =
+        options.append(true).create(true).mode(0o600).custom_flags(flags).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file; remove it")));
+    }
+    // The workload shares these flags, and does not expect this one.
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_APPEND))
+        .map_err(|errno| failed(errno.into()))?;
+    Ok(file.into())
+}
+
+/// Waits until the main process ends. Orphans that come to us are reaped on the way.
+fn wait(main: &ProcessIdentity) -> (Ended, Usage) {
+    loop {
+        let Ok(Some(pid)) = sys::peek_exit(true) else {
+            // No child is left, and the main one was never seen to end.
+            return (Ended::Lost(LostCause::WrapperLost), Usage::default());
+        };
+        // Before it is reaped: then its counters are gone.
+        let io = if pid == main.pid { read_io(pid) } else { (None, None) };
+        let Ok(reaped) = sys::reap(pid) else { continue };
+        if pid == main.pid {
+            let usage = Usage {
+                cpu_sec: Some(reaped.cpu_sec),
+                memory_peak_bytes: Some(reaped.memory_peak_bytes),
+                io_read_bytes: io.0,
+                io_write_bytes: io.1,
+            };
+            return (Ended::Waited { status: reaped.status }, usage);
+        }
+    }
+}
+
+/// Bytes read from and written to storage (`/proc/PID/io`), with those of the children it waited for.
+/// Nothing where we may not see them.
+fn read_io(pid: Pid) -> (Option<u64>, Option<u64>) {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    (field("read_bytes:"), field("write_bytes:"))
+}
+
+/// Writes `exited.json`. An exit is never given up: a full disk is waited out. Only where the run
+/// directory is gone there is nobody left to tell.
+fn record(run: &RunDir, run_id: RunId, ended: Ended, usage: Usage) {
+    let exited = Exited { version: VERSION, run_id, at: clock::now(), ended, usage };
+    let mut pause = Duration::from_millis(50);
+    while let Err(error) = run.write_exited(&exited) {
+        if error.kind() == io::ErrorKind::NotFound {
+            return;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+/// Ends what the main process left behind: its signal once, the time the job gives, then SIGKILL.
+fn end_leftovers(run: &RunDir, main: &ProcessIdentity) {
+    if no_child_is_left() {
+        return;
+    }
+    // As the job is declared now: an edit in place may have changed it.
+    let (signal, timeout) = match run.spec() {
+        Ok(Some(spec)) => (spec.job.stop.signal, spec.job.stop.timeout),
+        _ => DEFAULT_STOP,
+    };
+    let Ok(wrapper) = process::current() else { return };
+    for leftover in process::family(&wrapper).unwrap_or_default() {
+        // Gone or not ours to signal: SIGKILL is tried later all the same.
+        let _ = process::PidFd::open(&leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
+    }
+    if children_end_within(timeout) {
+        return;
+    }
+    for _ in 0..KILL_ROUNDS {
+        // What refuses is not ours (it changed its user): the others have got theirs.
+        let _ = process::kill_family(Some(&wrapper), main);
+        if children_end_within(Duration::from_secs(1)) {
+            return;
+        }
+    }
+}
+
+/// Whether every child, born or adopted, has ended within this time; reaps them.
+fn children_end_within(timeout: Duration) -> bool {
+    let begin = Instant::now();
+    loop {
+        if no_child_is_left() {
+            return true;
+        }
+        let left = timeout.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        sys::wait_for_child_signal(left);
+    }
+}
+
+/// Reaps the children that have ended; true if none is left.
+fn no_child_is_left() -> bool {
+    loop {
+        match sys::peek_exit(false) {
+            Ok(Some(pid)) => drop(sys::reap(pid)),
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
