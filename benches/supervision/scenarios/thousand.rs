@@ -41,7 +41,7 @@ impl Wanted {
 
 /// Measures what is wanted.
 pub fn measure(bench: &Bench, wanted: &Wanted) -> anyhow::Result<Vec<Row>> {
-    let rounds = if wanted.start { bench.samples(5, 1) } else { 1 };
+    let rounds = if wanted.start { bench.samples(7, 1) } else { 1 };
     let runsvdir = find("runsvdir");
     let (mut bare, mut ours, mut runit) = (Vec::new(), Vec::new(), Vec::new());
     let mut state = State::default();
