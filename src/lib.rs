@@ -7,4 +7,5 @@ pub mod model;
 pub mod reconcile;
 pub mod runs;
 pub mod supervisor;
+pub mod telemetry;
 pub mod wrapper;

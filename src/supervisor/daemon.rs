@@ -13,8 +13,8 @@ use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Uid};
-use tokio::io::unix::AsyncFd;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
@@ -26,7 +26,7 @@ use super::writer::{Filed, Writer, private_dir};
 use super::{lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
-use crate::lint::Facts;
+use crate::lint::check::Facts;
 use crate::linux::clock;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
@@ -452,8 +452,12 @@ impl Daemon {
             }
         }
         // Only the statuses of orphaned workloads mean anything.
-        let orphans: BTreeSet<i32> =
-            self.slots.values().filter_map(|slot| slot.run.as_ref()?.orphan()).map(|pid| pid.as_raw()).collect();
+        let orphans: BTreeSet<i32> = self
+            .slots
+            .values()
+            .filter_map(|slot| slot.run.as_ref()?.orphan())
+            .map(|pid| pid.as_raw())
+            .collect();
         self.reaped.retain(|pid, _| orphans.contains(pid));
     }
 
@@ -486,12 +490,13 @@ pub(super) fn tell_when_readable<T: AsRawFd + Send + Sync + 'static>(
 /// is installed over it.
 fn open_wrapper(path: &Path) -> anyhow::Result<(PathBuf, OwnedFd)> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).with_context(|| {
-        format!(
-            "cannot find the wrapper {}; install `ffrtmp` beside `ffrtmp-sup`, or name it with --wrapper",
-            path.display()
-        )
-    })?;
+    let file =
+        options.read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).with_context(|| {
+            format!(
+                "cannot find the wrapper {}; install `ffrtmp` beside `ffrtmp-sup`, or name it with --wrapper",
+                path.display()
+            )
+        })?;
     if !file.metadata()?.is_file() {
         anyhow::bail!("the wrapper {} is not a program", path.display());
     }

@@ -18,7 +18,8 @@ use crate::config::problem::{Level, Problem};
 use crate::config::profiles::Profiles;
 use crate::config::resolve;
 use crate::config::schema::JobFile;
-use crate::lint::{Facts, check_job, one_line};
+use crate::lint::check::{Facts, check_job};
+use crate::lint::diagnostic::Diagnostic;
 use crate::model::ids::JobId;
 use crate::model::time::{BootTime, Moment};
 use crate::reconcile::plan::Wanted;
@@ -40,6 +41,8 @@ pub struct Declared {
     files: HashMap<String, JobSource>,
     /// What is wrong with the folders themselves.
     alarms: BTreeMap<PathBuf, String>,
+    /// How long a file has to be unchanged to be taken for complete.
+    settle: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +117,7 @@ pub struct Hint {
 struct Pass {
     now: Moment,
     trust: Trust,
+    settle: Duration,
     profiles_changed: bool,
     scan: Scan,
 }
@@ -131,7 +135,16 @@ impl Declared {
             profile_files: BTreeMap::new(),
             files: HashMap::new(),
             alarms: BTreeMap::new(),
+            settle: SETTLE,
         }
+    }
+
+    /// What the files declare at this moment, for those who look once and obey nothing.
+    #[must_use]
+    pub fn snapshot(layout: Layout, facts: Facts, ids: (u32, u32), now: Moment) -> Self {
+        let mut declared = Self { settle: Duration::ZERO, ..Self::new(layout, facts, ids) };
+        let _ = declared.scan(now);
+        declared
     }
 
     /// What is wanted of a job.
@@ -214,7 +227,7 @@ impl Declared {
 
     fn pass(&self, now: Moment) -> Pass {
         let trust = Trust::new(self.ids.0, self.ids.1);
-        Pass { now, trust, profiles_changed: false, scan: Scan::default() }
+        Pass { now, trust, settle: self.settle, profiles_changed: false, scan: Scan::default() }
     }
 
     /// The files of a folder; `None` if it cannot be read or may not be obeyed.
@@ -364,7 +377,9 @@ impl Declared {
         let (profiles, problems) = Profiles::build(&good);
         self.profiles = profiles;
         for (name, problems) in problems {
-            let Some(file) = self.profile_files.get_mut(&name).filter(|_| !problems.is_empty()) else { continue };
+            let Some(file) = self.profile_files.get_mut(&name).filter(|_| !problems.is_empty()) else {
+                continue;
+            };
             let path = self.layout.profiles_d.join(format!("{name}.toml"));
             let told = Told::of(&path, &file.text, &problems);
             pass.tell(&path, &told, &file.told);
@@ -391,7 +406,7 @@ impl Pass {
 
     fn may_be_incomplete(&self, stamp: Option<Stamp>) -> bool {
         let age = stamp.map(|stamp| self.now.wall.unix_ms() - stamp.modified_unix_ms());
-        age.is_some_and(|age| (0..SETTLE.as_millis() as i64).contains(&age))
+        age.is_some_and(|age| (0..self.settle.as_millis() as i64).contains(&age))
     }
 
     fn tell(&mut self, path: &Path, told: &Told, before: &Told) {
@@ -408,11 +423,10 @@ impl Pass {
 
 impl Told {
     fn of(path: &Path, text: &str, problems: &[Problem]) -> Self {
-        let lines = |level| {
-            let of_level = problems.iter().filter(|problem| problem.level == level);
-            of_level.map(|problem| one_line(path, text, problem)).collect()
-        };
-        Self { errors: lines(Level::Error), warnings: lines(Level::Warning) }
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            Diagnostic::all(path, text, problems).into_iter().partition(|found| found.level == Level::Error);
+        let lines = |found: Vec<Diagnostic>| found.iter().map(Diagnostic::one_line).collect();
+        Self { errors: lines(errors), warnings: lines(warnings) }
     }
 }
 

@@ -12,10 +12,12 @@ use crate::model::job::Exec;
 
 /// Handed on from the supervisor's own environment. The rest may hold secrets, or is about the
 /// supervisor. GPU, display and sound are what media programs need to find their devices.
-const PASSED: &[&str] = &["PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"];
+const PASSED: &[&str] =
+    &["PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR"];
 
 /// The same for whole families of variables.
-const PASSED_PREFIXES: &[&str] = &["LC_", "CUDA_", "NVIDIA_", "LIBVA_", "VDPAU_", "GST_", "PULSE_", "PIPEWIRE_"];
+const PASSED_PREFIXES: &[&str] =
+    &["LC_", "CUDA_", "NVIDIA_", "LIBVA_", "VDPAU_", "GST_", "PULSE_", "PIPEWIRE_"];
 
 /// `PATH` where the supervisor has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -95,7 +97,9 @@ fn assignments(path: &str, text: &str) -> Result<Vec<(String, String)>, StartErr
         let line = line.strip_prefix("export ").unwrap_or(line);
         let pair = line.split_once('=').map(|(key, value)| (key.trim(), value.trim()));
         let good = |key: &str| {
-            !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !line.contains('\0')
+            !key.is_empty()
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                && !line.contains('\0')
         };
         let Some((key, value)) = pair.filter(|(key, _)| good(key)) else {
             // The line itself may be half of a secret, so it is not shown.

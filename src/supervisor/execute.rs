@@ -58,12 +58,8 @@ impl Run {
     /// A run that another supervisor left.
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
-        let filed = daemon
-            .layout
-            .history()
-            .join(spec.job.id.as_str())
-            .join(format!("{}.json", spec.run_id))
-            .exists();
+        let filed =
+            daemon.layout.history().join(spec.job.id.as_str()).join(format!("{}.json", spec.run_id)).exists();
         let report = read_report(daemon, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
@@ -208,8 +204,9 @@ impl Daemon {
             history: history.clone(),
             open_files: self.open_files,
         };
-        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}")))?;
+        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))
+        })?;
         let text = why.describe().to_owned();
         let report = Report::starting(job, run_id.clone(), history.restarts, now.wall, text);
         let seen = Observed {
@@ -464,10 +461,15 @@ impl Daemon {
             let event = Event { job: job.clone(), run: run.seen.id.clone() };
             match tell_when_readable(watched, event, &self.events) {
                 Ok(watch) => run.watch = Some(watch),
-                Err(error) => warn!(job = %job, "cannot wait for the exit, looking from time to time: {error}"),
+                Err(error) => {
+                    warn!(job = %job, "cannot wait for the exit, looking from time to time: {error}")
+                }
             }
         }
-        if !had_started && let Some(started) = &run.started && run.is_live() {
+        if !had_started
+            && let Some(started) = &run.started
+            && run.is_live()
+        {
             info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "running");
             for status in run.report.constraints.iter().filter(|status| !status.applied) {
                 let reason = status.reason.as_deref().unwrap_or("not read back");

@@ -13,5 +13,6 @@ pub mod lock;
 pub mod observed;
 pub mod preview;
 pub mod status;
+pub mod survey;
 pub mod watch;
 pub mod writer;

@@ -179,12 +179,9 @@ impl Sighting {
             Standing::Starting => Phase::Starting,
             Standing::Running { .. } => Phase::Running { since: began.unwrap_or(self.spec.created.boot) },
             Standing::Ending { .. } => Phase::Ending,
-            Standing::Ended { at, how, .. } => Phase::Ended {
-                started: at.and(began),
-                at: at.map(|at| at.boot),
-                how: how.clone(),
-                reported,
-            },
+            Standing::Ended { at, how, .. } => {
+                Phase::Ended { started: at.and(began), at: at.map(|at| at.boot), how: how.clone(), reported }
+            }
         };
         Observed {
             id: self.spec.run_id.clone(),

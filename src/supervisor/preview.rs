@@ -1,0 +1,192 @@
+//! `ffrtmp-sup plan`: what the supervisor would do, and why, without doing it.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::survey;
+use crate::config::paths::Layout;
+use crate::lint::diagnostic::escape;
+use crate::linux::clock;
+use crate::model::exit::StopReason;
+use crate::model::ids::JobId;
+use crate::model::job::Workload;
+use crate::model::units::format_duration;
+use crate::reconcile::diff::{Change, Class, diff};
+use crate::reconcile::plan::{Action, Outlook, Wanted, plan};
+
+/// What would be done for a job.
+#[derive(Debug, Serialize)]
+struct Step {
+    job: JobId,
+    action: Kind,
+    reason: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Change>,
+}
+
+/// The kinds of step, with the mark they have in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    Start,
+    Change,
+    Restart,
+    Stop,
+    Release,
+    Wait,
+    Unsupported,
+}
+
+impl Kind {
+    fn mark(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Start => ("+", "start"),
+            Self::Change => ("~", "change in place"),
+            Self::Restart => ("!", "restart"),
+            Self::Stop => ("-", "stop"),
+            Self::Release => ("-", "let go"),
+            Self::Wait => (" ", "start later"),
+            Self::Unsupported => ("?", "not supported"),
+        }
+    }
+
+    fn is_change(self) -> bool {
+        !matches!(self, Self::Wait | Self::Unsupported)
+    }
+}
+
+/// What came of it, for the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing would be done.
+    Nothing,
+    /// Something would be done.
+    Changes,
+    /// A file has errors.
+    Errors,
+}
+
+/// Prints the plan. `candidate` is a folder that is not in force yet: one that holds `jobs.d`, or the
+/// job files themselves.
+///
+/// # Errors
+/// Nothing can be printed.
+pub fn run(
+    layout: &Layout,
+    candidate: Option<&Path>,
+    json: bool,
+    out: &mut dyn Write,
+) -> io::Result<Outcome> {
+    let files = candidate.map_or_else(|| layout.clone(), |folder| of_candidate(layout, folder));
+    let declared = survey::declared(&files);
+    let errors: Vec<&str> = declared.all_errors().collect();
+    let now = clock::now();
+    let (mut steps, mut unchanged) = (Vec::new(), 0);
+    for job in survey::jobs(&declared, layout) {
+        // A file that cannot be read keeps what runs as it is; one that is missing does not.
+        let wanted = declared.wanted(&job);
+        let sighting = survey::run_of(layout, &job);
+        let observed =
+            sighting.as_ref().map(|sighting| sighting.observed(survey::is_filed(layout, sighting)));
+        let before = steps.len();
+        if let Wanted::Run(job) = &wanted
+            && matches!(job.workload, Workload::Attach(_))
+        {
+            let reason = "[attach] is not part of this version yet".to_owned();
+            steps.push(Step { job: job.id.clone(), action: Kind::Unsupported, reason, changes: Vec::new() });
+            continue;
+        }
+        let plan = plan(now.boot, &wanted, observed.as_ref());
+        for action in plan.actions {
+            let (action, reason, changes) = match action {
+                Action::Start { why, .. } => (Kind::Start, why.describe().to_owned(), Vec::new()),
+                Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
+                Action::Stop { reason: StopReason::Changed } => {
+                    let changes = match (&observed, &wanted) {
+                        (Some(run), Wanted::Run(job)) => diff(&run.job, job),
+                        _ => Vec::new(),
+                    };
+                    (Kind::Restart, summary(&changes), changes)
+                }
+                Action::Stop { reason } => (Kind::Stop, reason.describe().to_owned(), Vec::new()),
+                Action::Release => (Kind::Release, "stop.on_remove is \"leave\"".to_owned(), Vec::new()),
+                // What follows from what was decided before.
+                Action::Kill | Action::Report | Action::Forget => continue,
+            };
+            steps.push(Step { job: job.clone(), action, reason, changes });
+        }
+        if let Outlook::StartsAt(at) = plan.outlook {
+            let reason = format!("in {}, after an exit", format_duration(at.since(now.boot)));
+            steps.push(Step { job: job.clone(), action: Kind::Wait, reason, changes: Vec::new() });
+        }
+        if steps.len() == before {
+            unchanged += 1;
+        }
+    }
+    let changes = steps.iter().filter(|step| step.action.is_change()).count();
+    if json {
+        let document = serde_json::json!({
+            "schema": "ffrtmp.plan/1", "changes": changes, "unchanged": unchanged, "steps": steps, "errors": errors,
+        });
+        writeln!(out, "{document:#}")?;
+    } else {
+        print(&steps, changes, unchanged, &errors, out)?;
+    }
+    Ok(if !errors.is_empty() {
+        Outcome::Errors
+    } else if changes > 0 {
+        Outcome::Changes
+    } else {
+        Outcome::Nothing
+    })
+}
+
+fn print(
+    steps: &[Step],
+    changes: usize,
+    unchanged: usize,
+    errors: &[&str],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let width = steps.iter().map(|step| step.job.as_str().len()).max().unwrap_or(0);
+    for step in steps {
+        let (mark, what) = step.action.mark();
+        writeln!(out, "{mark} {:width$}  {what}: {}", step.job, escape(&step.reason))?;
+        for change in &step.changes {
+            let class = match change.class {
+                Class::InPlace => "in place",
+                Class::Restart => "restart",
+            };
+            let shown =
+                |value: &str| if value.is_empty() { "unset".into() } else { escape(value).into_owned() };
+            let (from, to) = (shown(&change.from), shown(&change.to));
+            writeln!(out, "    {} ({class}): {from} -> {to}", change.field)?;
+        }
+    }
+    for error in errors {
+        writeln!(out, "error: {error}")?;
+    }
+    let errors = match errors.len() {
+        0 => String::new(),
+        n => format!(", {n} errors (what they concern stays as it is)"),
+    };
+    writeln!(out, "{changes} changes, {unchanged} jobs unchanged{errors}")
+}
+
+fn summary(changes: &[Change]) -> String {
+    let fields: Vec<&str> = changes.iter().map(|change| change.field).collect();
+    if fields.is_empty() { "governed again".into() } else { fields.join(", ") }
+}
+
+fn of_candidate(layout: &Layout, folder: &Path) -> Layout {
+    let (jobs_d, profiles_d): (PathBuf, PathBuf) = if folder.join("jobs.d").is_dir() {
+        (folder.join("jobs.d"), folder.join("profiles.d"))
+    } else {
+        let beside = folder.parent().map(|parent| parent.join("profiles.d"));
+        let beside = beside.filter(|beside| beside.is_dir());
+        (folder.to_owned(), beside.unwrap_or_else(|| layout.profiles_d.clone()))
+    };
+    Layout { jobs_d, profiles_d, ..layout.clone() }
+}

@@ -1,0 +1,267 @@
+//! `ffrtmp-sup status`: what runs and what does not, from files and records, with or without a supervisor.
+
+use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::observed::Standing;
+use super::{lock, survey};
+use crate::config::paths::Layout;
+use crate::lint::diagnostic::escape;
+use crate::linux::clock;
+use crate::model::exit::State;
+use crate::model::ids::JobId;
+use crate::model::process::Pid;
+use crate::model::report::Report;
+use crate::model::time::WallTime;
+use crate::model::units::format_duration;
+use crate::reconcile::plan::Wanted;
+
+/// How often `--watch` looks.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What is shown.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to look.
+    pub layout: Layout,
+    /// Only this job, with all that is known of it.
+    pub job: Option<JobId>,
+    /// As JSON.
+    pub json: bool,
+    /// Again and again.
+    pub watch: bool,
+    /// Columns of the terminal; `None`: no terminal, nothing is cut.
+    pub width: Option<usize>,
+}
+
+/// What is told of a job.
+#[derive(Debug, Serialize)]
+struct Row {
+    job: JobId,
+    state: &'static str,
+    pid: Option<Pid>,
+    /// Seconds that the workload has been running, or ran.
+    seconds: Option<f64>,
+    restarts: u32,
+    next_start_at: Option<WallTime>,
+    /// Why the job's file is not in force.
+    errors: Vec<String>,
+    note: String,
+    report: Option<Report>,
+}
+
+/// Prints the status. False: there is no such job.
+///
+/// # Errors
+/// Nothing can be printed.
+pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
+    let mut last = String::new();
+    loop {
+        let mut page = Vec::new();
+        let found = page_of(options, &mut page)?;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        if page != last {
+            if options.watch && options.width.is_some() {
+                // To the top, and clear what is below.
+                write!(out, "\x1b[H\x1b[2J")?;
+            }
+            out.write_all(page.as_bytes())?;
+            out.flush()?;
+            last = page;
+        }
+        if !options.watch || !found {
+            return Ok(found);
+        }
+        thread::sleep(WATCH);
+    }
+}
+
+fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
+    let layout = &options.layout;
+    let supervisor = lock::holder(&layout.lock());
+    let declared = survey::declared(layout);
+    let mut jobs = survey::jobs(&declared, layout);
+    let unusable: Vec<String> = declared.unusable().map(str::to_owned).collect();
+    // A file of which nothing can be used has no jobs to show but itself.
+    let known =
+        |stem: &str, jobs: &std::collections::BTreeSet<JobId>| jobs.iter().any(|job| job.stem() == stem);
+    let bare: Vec<JobId> =
+        unusable.iter().filter(|stem| !known(stem, &jobs)).filter_map(|stem| JobId::new(stem).ok()).collect();
+    jobs.extend(bare);
+    if let Some(job) = &options.job {
+        if !jobs.contains(job) && survey::report_of(layout, job).is_none() {
+            return Ok(false);
+        }
+        jobs = [job.clone()].into();
+    }
+    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &declared, job)).collect();
+    let errors: Vec<&str> = declared.all_errors().collect();
+    if options.json {
+        let document = serde_json::json!({
+            "schema": "ffrtmp.status/1", "supervisor_pid": supervisor, "jobs": rows, "errors": errors,
+        });
+        writeln!(out, "{document:#}")?;
+        return Ok(true);
+    }
+    match (&options.job, rows.first()) {
+        (Some(_), Some(row)) => details(row, out)?,
+        _ => table(&rows, options.width, out)?,
+    }
+    if options.job.is_none() {
+        for error in errors {
+            writeln!(out, "error: {error}")?;
+        }
+    }
+    if supervisor.is_none() {
+        writeln!(
+            out,
+            "no supervisor runs on {}: this is what files and records say",
+            layout.state.display()
+        )?;
+    }
+    Ok(true)
+}
+
+fn row(layout: &Layout, declared: &super::declared::Declared, job: &JobId) -> Row {
+    let report = survey::report_of(layout, job);
+    let sighting = survey::run_of(layout, job);
+    let errors = declared.errors(job.stem()).to_vec();
+    let began = sighting.as_ref().and_then(|sighting| sighting.started.as_ref());
+    let mut pid = None;
+    let mut seconds = report.as_ref().and_then(|report| report.duration_sec);
+    let state = match sighting.as_ref().map(|sighting| &sighting.standing) {
+        Some(Standing::Running { .. }) => {
+            pid = began.map(|started| started.process.pid);
+            seconds = began.map(|started| clock::boot().since(started.at.boot).as_secs_f64());
+            if sighting.as_ref().is_some_and(|sighting| sighting.stopping.is_some()) {
+                "stopping"
+            } else {
+                "running"
+            }
+        }
+        Some(Standing::Starting) => "starting",
+        Some(Standing::Ending { .. }) => "stopping",
+        Some(Standing::Ended { .. }) | None => match (&report, declared.wanted(job)) {
+            _ if !errors.is_empty() && report.is_none() => "invalid",
+            (_, Wanted::Disabled(_)) => "disabled",
+            // Written as running, and nothing lives: its exit is not reported yet.
+            (Some(report), _) if report.exit_reason.is_none() => "unknown",
+            (Some(report), _) => word(report.state),
+            (None, _) => "declared",
+        },
+    };
+    let next_start_at = report.as_ref().and_then(|report| report.next_start_at);
+    let restarts = report.as_ref().map_or(0, |report| report.restarts);
+    let note = note(report.as_ref(), &errors, next_start_at, pid.is_some());
+    Row { job: job.clone(), state, pid, seconds, restarts, next_start_at, errors, note, report }
+}
+
+fn note(report: Option<&Report>, errors: &[String], next: Option<WallTime>, live: bool) -> String {
+    if let Some(error) = errors.first() {
+        return format!("file not in force: {error}");
+    }
+    let Some(report) = report else { return String::new() };
+    let last = report.events.last().map_or("", |event| event.message.as_str());
+    if let Some(next) = next {
+        let wait = (next.unix_ms() - clock::now().wall.unix_ms()).max(0).unsigned_abs() / 1000;
+        return format!("starts again in {wait}s; {last}");
+    }
+    let missing: Vec<&str> = report
+        .constraints
+        .iter()
+        .filter(|status| !status.applied)
+        .map(|status| status.name.as_str())
+        .collect();
+    if live && !missing.is_empty() {
+        return format!("not in force: {}", missing.join(", "));
+    }
+    if live { String::new() } else { last.to_owned() }
+}
+
+fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    if rows.is_empty() {
+        return writeln!(out, "no jobs are declared");
+    }
+    let names = rows.iter().map(|row| row.job.as_str().len()).max().unwrap_or(0).clamp(3, 32);
+    let mut line = |text: &str| match width {
+        Some(width) => writeln!(out, "{}", text.chars().take(width).collect::<String>().trim_end()),
+        None => writeln!(out, "{}", text.trim_end()),
+    };
+    line(&format!("{:names$}  {:9}  {:>7}  {:>9}  {:>8}  NOTE", "JOB", "STATE", "PID", "TIME", "RESTARTS"))?;
+    for row in rows {
+        let pid = row.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
+        let time = row.seconds.map_or_else(|| "-".into(), time);
+        let (job, note) = (row.job.as_str(), escape(&row.note));
+        line(&format!("{job:names$}  {:9}  {pid:>7}  {time:>9}  {:>8}  {note}", row.state, row.restarts))?;
+    }
+    Ok(())
+}
+
+/// Short: two units, or one with a fraction.
+fn time(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1}s");
+    }
+    let text = format_duration(Duration::from_secs(seconds as u64));
+    let second_unit = text.match_indices(|c: char| c.is_ascii_alphabetic()).nth(1);
+    second_unit.map_or(text.clone(), |(at, _)| text[..=at].to_owned())
+}
+
+fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
+    let mut field = |name: &str, value: &str| writeln!(out, "{name:>12}: {}", escape(value));
+    field("job", row.job.as_str())?;
+    field("state", row.state)?;
+    for error in &row.errors {
+        field("file", &format!("not in force: {error}"))?;
+    }
+    let Some(report) = &row.report else {
+        return field("report", "none yet");
+    };
+    field("run", report.run_id.as_str())?;
+    field("command", &report.command.join(" "))?;
+    if let Some(pid) = row.pid {
+        field("pid", &pid.to_string())?;
+    }
+    if let Some(seconds) = row.seconds {
+        field("time", &time(seconds))?;
+    }
+    field("restarts", &row.restarts.to_string())?;
+    if let Some(next) = row.next_start_at {
+        field("next start", &next.to_string())?;
+    }
+    if let Some(sla) = report.platform_sla {
+        let why = report.platform_sla_reason.as_deref().unwrap_or("");
+        field("platform", &format!("{} ({why})", if sla { "did its part" } else { "to blame" }))?;
+    }
+    for status in &report.constraints {
+        let name = status.name;
+        let text = match (&status.actual, status.applied) {
+            (Some(actual), true) => format!("{name} {}: in force, {actual}", status.requested),
+            (actual, _) => format!(
+                "{name} {}: NOT in force ({}){}",
+                status.requested,
+                status.reason.as_deref().unwrap_or("not read back"),
+                actual.as_ref().map(|actual| format!(", actual {actual}")).unwrap_or_default()
+            ),
+        };
+        field("constraint", &text)?;
+    }
+    for event in &report.events {
+        field("event", &format!("{}  {:9} {}", event.at, word(event.state), event.message))?;
+    }
+    Ok(())
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::Unknown => "unknown",
+        State::Starting => "starting",
+        State::Running => "running",
+        State::Completed => "completed",
+        State::Failed => "failed",
+        State::Killed => "killed",
+    }
+}
