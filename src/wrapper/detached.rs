@@ -98,9 +98,8 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<ProcessIdentit
 
 /// Makes this process independent of whoever started it. Returns `/dev/null`.
 fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
-    let null: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
-    // `/dev/null` itself has to lie above 2, where the three standard ones go.
-    let null = sys::inherited(null.as_raw_fd())?;
+    // Above 2, where the three standard ones go.
+    let null = sys::inherited(OpenOptions::new().read(true).write(true).open("/dev/null")?.as_raw_fd())?;
     sys::close_all_but(&mut [lock.as_raw_fd(), ready.as_raw_fd(), null.as_raw_fd()], null.as_fd())?;
     // Fails only for a process that leads a group, and then it is not the supervisor's.
     let _ = nix::unistd::setsid();
