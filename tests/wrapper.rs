@@ -214,7 +214,7 @@ fn a_death_by_signal_is_recorded_as_one() {
 
 #[test]
 fn started_json_names_workload_and_wrapper() {
-    let place = Place::shell("exec sleep 60");
+    let place = Place::new(&["sleep", "60"]);
     let mut run = place.start();
     let started = run.started();
     assert_eq!(started.process, *run.main());
@@ -382,7 +382,7 @@ fn standard_input_is_empty_and_no_descriptor_is_inherited() {
 fn the_wrapper_itself_keeps_nothing_but_its_lock() {
     let leak = fs::File::open("/dev/null").expect("opened");
     nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).expect("set");
-    let place = Place::shell("exec sleep 60");
+    let place = Place::new(&["sleep", "60"]);
     let run = place.start();
     let fds = fs::read_dir(format!("/proc/{}/fd", run.wrapper().pid)).expect("proc");
     let mut targets: Vec<String> = fds
@@ -531,7 +531,7 @@ fn the_wrapper_is_deaf_to_group_signals_and_its_group_is_not_the_workloads() {
 
 #[test]
 fn a_killed_wrapper_frees_its_lock_and_the_workload_lives_on() {
-    let place = Place::shell("exec sleep 60");
+    let place = Place::new(&["sleep", "60"]);
     let mut run = place.start();
     assert!(run.dir.wrapper_lives().expect("the lock"));
     let group = nix::unistd::Pid::from_raw(run.wrapper().pid.as_raw());
