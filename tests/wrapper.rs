@@ -556,6 +556,25 @@ fn the_exit_is_recorded_before_leftovers_are_waited_for() {
 }
 
 #[test]
+fn an_exit_that_cannot_be_written_is_not_given_up() {
+    let place = Place::new(&["sleep", "60"]);
+    let mut run = place.start();
+    let obstacle = run.dir.path.join(dir::EXITED);
+    fs::create_dir(&obstacle).expect("made");
+    PidFd::open(run.main()).expect("proc").expect("it lives").send(Signal::TERM).expect("ours");
+    await_some("the workload ends and is reaped", || {
+        process::identify(run.main().pid).expect("proc").is_none().then_some(())
+    });
+    assert!(run.dir.wrapper_lives().expect("the lock"));
+    fs::remove_dir(&obstacle).expect("removed");
+    assert_eq!(run.wait().ended, Ended::Waited { status: libc::SIGTERM });
+    let hidden = fs::read_dir(&run.dir.path)
+        .expect("read")
+        .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(hidden.count(), 0, "no attempt left its temporary file");
+}
+
+#[test]
 fn leftovers_get_their_signal_then_sigkill() {
     // Both are orphans in sessions of their own; one obeys, one does not.
     let mut place = Place::shell(
