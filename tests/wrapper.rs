@@ -576,9 +576,10 @@ fn an_exit_that_cannot_be_written_is_not_given_up() {
 
 #[test]
 fn leftovers_get_their_signal_then_sigkill() {
-    // Both are orphans in sessions of their own; one obeys, one does not.
+    // Both are orphans in sessions of their own; one obeys, one does not. Should nobody end them, they
+    // end by themselves.
     let mut place = Place::shell(
-        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; while :; do sleep 0.05; done' &
+        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; for i in $(seq 600); do sleep 0.05; done' &
          (trap '' TERM; setsid sleep 60 & echo $!)
          sleep 0.3; exit 0",
     );
@@ -598,8 +599,8 @@ fn leftovers_get_their_signal_then_sigkill() {
 fn kill_family_ends_what_keeps_forking_and_what_slipped_away() {
     let place = Place::shell(
         "(setsid sleep 60 &)
-         (setsid sh -c 'while :; do sleep 60 & sleep 0.01; done' &)
-         while :; do sleep 60 & sleep 0.01; done",
+         (setsid sh -c 'for i in $(seq 1000); do sleep 30 & sleep 0.01; done' &)
+         for i in $(seq 1000); do sleep 30 & sleep 0.01; done; sleep 60",
     );
     let mut run = place.start();
     let seen = await_some("it forks", || Some(run.family()).filter(|family| family.len() > 20));
