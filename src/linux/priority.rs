@@ -294,3 +294,48 @@ fn read_oom_score_adj(process: &ProcessIdentity) -> io::Result<Option<i32>> {
     };
     Ok(text.trim().parse().ok().filter(|_| matches!(stat_of(process), Ok(Some(_)))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linux::process;
+
+    fn status(attribute: Attribute, wanted: i32, values: &[i32], errno: Option<i32>) -> ConstraintStatus {
+        let outcome = Outcome::new(errno.map(io::Error::from_raw_os_error), Ok(values.to_vec()));
+        attribute.status(wanted.to_string(), wanted, outcome)
+    }
+
+    #[test]
+    fn applied_is_what_was_read_back_and_nothing_else() {
+        let reason = |status: &ConstraintStatus| status.reason.clone().unwrap_or_default();
+        let good = status(Attribute::Nice, 5, &[5, 5], None);
+        assert!(good.applied && good.reason.is_none() && good.actual.as_deref() == Some("5"));
+        let refused = status(Attribute::Nice, -5, &[0], Some(libc::EACCES));
+        assert!(!refused.applied && refused.actual.as_deref() == Some("0"));
+        assert!(reason(&refused).starts_with("Cannot set negative nice (requires root), using 0"));
+        let refused = status(Attribute::OomScoreAdj, -500, &[100], Some(libc::EACCES));
+        assert_eq!(
+            reason(&refused),
+            "Cannot lower oom_score_adj to -500 (requires CAP_SYS_RESOURCE), using 100"
+        );
+        // A call that succeeded, and a value that is another one all the same.
+        let ignored = status(Attribute::Nice, 5, &[0, 5, 5], None);
+        assert!(!ignored.applied);
+        assert_eq!(reason(&ignored), "1 of 3 threads have another value");
+        let gone = status(Attribute::Nice, 5, &[], None);
+        assert_eq!((gone.applied, gone.actual.as_deref()), (false, None));
+        assert_eq!(reason(&gone), "the process has ended");
+    }
+
+    #[test]
+    fn nothing_is_done_to_whoever_has_the_number_now() {
+        let me = process::current().expect("proc");
+        let before = Attribute::Nice.read(&me).expect("proc");
+        let stranger = ProcessIdentity { start_time: me.start_time + 1, ..me.clone() };
+        let wanted = Constraints { nice: Some(19), oom_score_adj: Some(900), ..Default::default() };
+        let statuses = apply(&stranger, &wanted, None);
+        assert!(statuses.iter().all(|status| status.reason.as_deref() == Some("the process has ended")));
+        assert_eq!(Attribute::Nice.read(&me).expect("proc"), before);
+        assert_ne!(Attribute::OomScoreAdj.read(&me).expect("proc"), Some(900));
+    }
+}

@@ -1,8 +1,8 @@
 //! Processes: who they are, whether they live, their families, and signals that reach nobody else.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
@@ -229,13 +229,16 @@ fn read_stat(pid: Pid) -> io::Result<Option<Stat>> {
 }
 
 fn read_stat_file(path: &str) -> io::Result<Option<Stat>> {
-    match fs::read(path) {
-        Ok(text) => Stat::parse(&text).map(Some).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as proc_pid_stat(5) says"))
-        }),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    // Longer than the fields we want can be; the kernel gives the whole line to one read.
+    let mut buffer = [0; 512];
+    let text = match File::open(path).and_then(|mut file| file.read(&mut buffer)) {
+        Ok(length) => buffer.get(..length).unwrap_or_default(),
+        Err(error) if is_gone(&error) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Stat::parse(text).map(Some).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as proc_pid_stat(5) says"))
+    })
 }
 
 /// The nice value of one thread; `None` if it is gone.

@@ -622,6 +622,8 @@ unsafe fn write_oom_score_adj(value: &CStr) -> Result<(), i32> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -629,5 +631,46 @@ mod tests {
         assert_eq!(candidates("/bin/true", "/usr/bin"), ["/bin/true"]);
         assert_eq!(candidates("./run", "/usr/bin"), ["./run"]);
         assert_eq!(candidates("ffmpeg", "/usr/bin::/bin"), ["/usr/bin/ffmpeg", "./ffmpeg", "/bin/ffmpeg"]);
+    }
+
+    fn held(command: &[&str]) -> Held {
+        let exec = format!("{{\"command\": {command:?}}}");
+        let exec: Exec = serde_json::from_str(&exec).expect("an exec table");
+        let plan = Plan::new(&exec, &[], &Constraints::default()).expect("a plan");
+        let null = File::options().read(true).write(true).open("/dev/null").expect("opened");
+        start(plan, null.as_fd(), null.as_fd()).expect("set up")
+    }
+
+    /// One test, because a second child would hold this process's end of the first one's pipe.
+    #[test]
+    fn nothing_runs_without_the_word() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let trace = dir.path().join("trace");
+        let command = ["touch", trace.to_str().expect("a path")];
+        let waiting = held(&command);
+        let pid = waiting.pid();
+        // As when the wrapper dies here: the pipe is closed.
+        drop(waiting);
+        assert!(sys::reap(pid).is_err(), "the child has ended and was reaped");
+        assert!(!trace.exists());
+        let waiting = held(&command);
+        let pid = waiting.pid();
+        waiting.go().expect("executed");
+        assert_eq!(sys::reap(pid).expect("our child").status, 0);
+        assert!(trace.exists());
+    }
+
+    #[test]
+    fn a_nul_is_refused_before_anything_is_made() {
+        let plan = |command: &str, variable: &str| {
+            let exec: Exec =
+                serde_json::from_value(serde_json::json!({"command": [command]})).expect("a table");
+            let environment = [(String::from("KEY"), String::from(variable))];
+            Plan::new(&exec, &environment, &Constraints::default()).map_err(|error| error.stage).err()
+        };
+        assert_eq!(plan("a\0b", ""), Some(Stage::Exec));
+        assert_eq!(plan("a", "\0"), Some(Stage::Environment));
+        assert_eq!(plan("", ""), Some(Stage::Exec));
+        assert_eq!(plan("a", ""), None);
     }
 }

@@ -157,10 +157,9 @@ fn child_signal() -> libc::sigset_t {
 /// Sleeps until a child has ended since the last call, or for `timeout`. Needs [`ignore_group_signals`].
 pub fn wait_for_child_signal(timeout: Duration) {
     let set = child_signal();
-    let timeout = libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: timeout.subsec_nanos() as _,
-    };
+    // A day is as good as for ever to a caller that looks again; and the fields' types differ.
+    let timeout = timeout.min(Duration::from_secs(86_400));
+    let timeout = libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ };
     // SAFETY: set and timeout live through the call; no siginfo is asked for. A time-out or an
     // interruption only means that the caller looks again.
     unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const timeout) };

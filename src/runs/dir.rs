@@ -295,10 +295,11 @@ fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCaus
 }
 
 fn read_bounded(file: &File) -> Result<Vec<u8>, RecordCause> {
-    if !file.metadata().map_err(RecordCause::Io)?.is_file() {
+    let about = file.metadata().map_err(RecordCause::Io)?;
+    if !about.is_file() {
         return Err(RecordCause::NotAFile);
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(about.len().min(MAX_RECORD) as usize + 1);
     file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(RecordCause::Io)?;
     if bytes.len() as u64 > MAX_RECORD {
         return Err(RecordCause::TooLarge);
@@ -370,4 +371,103 @@ pub(crate) fn write_lock() -> libc::flock {
 /// The same error, with the path it happened at.
 fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A spec as version 1 wrote it when it began, without one optional field: it loads for ever.
+    const OLDEST: &str = r#"{"version": 1, "run_id": "19bfcd3a000-00000007", "boot_id": "b",
+        "created": {"wall": "2026-01-01T00:00:00.000Z", "boot": 1}, "environment": [], "log": "/log",
+        "history": {}, "job": {"id": "channel@a", "lifecycle": "oneshot", "intent": "test",
+        "sla_eligible": true, "workload": {"exec": {"command": ["true"]}},
+        "restart": {"policy": "never", "delay": 1, "max_delay": 1, "reset_after": 1,
+                    "success_exit_codes": [0]},
+        "stop": {"signal": "SIGTERM", "timeout": 1, "on_remove": "stop"}}}"#;
+
+    fn spec() -> Spec {
+        serde_json::from_str(OLDEST).expect("the oldest spec")
+    }
+
+    #[test]
+    fn a_new_run_is_locked_private_and_whole() {
+        let root = tempfile::tempdir().expect("a directory");
+        let runs = root.path().join("state/runs");
+        let (run, lock) = RunDir::create(&runs, &spec()).expect("made");
+        assert_eq!(run.path, runs.join("channel@a/19bfcd3a000-00000007"));
+        assert_eq!(run.run_id(), Some(spec().run_id));
+        assert_eq!(run.spec().expect("good"), Some(spec()));
+        assert!(run.started().expect("none").is_none());
+        let mode = fs::metadata(runs.join("channel@a")).expect("stat").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert!(run.wrapper_lives().expect("asked"));
+        // Asking takes nothing, and a duplicate holds the lock as well.
+        let copy = OwnedFd::from(lock).try_clone().expect("a duplicate");
+        assert!(run.wrapper_lives().expect("asked"));
+        drop(copy);
+        assert!(!run.wrapper_lives().expect("asked"));
+        let again = RunDir::create(&runs, &spec()).expect_err("one run, one directory");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert!(run.spec().expect("good").is_some(), "the first one is untouched");
+    }
+
+    #[test]
+    fn the_last_run_of_a_job_takes_its_directory_along() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut second = spec();
+        second.run_id = RunId::new(1_800_000_000_000, 1);
+        let (newer, _) = RunDir::create(root.path(), &second).expect("made");
+        let (older, _) = RunDir::create(root.path(), &spec()).expect("made");
+        let job = spec().job.id;
+        for stranger in ["lost+found", "channel@a/.hidden", "channel@a/NOT-A-RUN"] {
+            fs::create_dir(root.path().join(stranger)).expect("made");
+        }
+        fs::write(root.path().join("channel@a/file"), "").expect("written");
+        assert_eq!(all_jobs(root.path()).expect("read"), vec![job.clone()]);
+        assert_eq!(job_runs(root.path(), &job).expect("read"), [older.clone(), newer.clone()]);
+        for stranger in ["channel@a/.hidden", "channel@a/NOT-A-RUN"] {
+            fs::remove_dir(root.path().join(stranger)).expect("removed");
+        }
+        fs::remove_file(root.path().join("channel@a/file")).expect("removed");
+        older.remove().expect("removed");
+        assert_eq!(job_runs(root.path(), &job).expect("read"), vec![newer.clone()]);
+        newer.remove().expect("removed");
+        assert!(!root.path().join("channel@a").exists());
+        assert_eq!(job_runs(root.path(), &job).expect("read"), []);
+        assert_eq!(all_jobs(&root.path().join("none")).expect("read"), []);
+    }
+
+    #[test]
+    fn a_damaged_record_is_named_and_can_be_set_aside_again_and_again() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (run, _lock) = RunDir::create(root.path(), &spec()).expect("made");
+        let path = run.path.join(EXITED);
+        for (number, content) in
+            ["", "{\"version\": 1}", "{\"version\": 2}", "\u{0}", &" ".repeat(1 << 21)].iter().enumerate()
+        {
+            fs::write(&path, content).expect("written");
+            let error = run.exited().expect_err("it is damaged");
+            assert!(error.is_damage(), "{error}");
+            assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
+            let aside = run.set_aside(EXITED).expect("renamed");
+            assert_eq!(aside, run.path.join(format!("exited.json.damaged-{}", number + 1)));
+            assert_eq!(fs::read_to_string(aside).expect("kept"), *content);
+            assert!(run.exited().expect("gone").is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_no_record_and_never_blocks() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (run, _lock) = RunDir::create(root.path(), &spec()).expect("made");
+        std::os::unix::fs::symlink(run.path.join(SPEC), run.path.join(STARTED)).expect("linked");
+        nix::unistd::mkfifo(&run.path.join(STOP), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        fs::create_dir(run.path.join(EXITED)).expect("made");
+        assert!(matches!(run.started(), Err(RecordError { cause: RecordCause::NotAFile, .. })));
+        assert!(matches!(run.stopping(), Err(RecordError { cause: RecordCause::NotAFile, .. })));
+        assert!(matches!(run.exited(), Err(RecordError { cause: RecordCause::NotAFile, .. })));
+    }
 }

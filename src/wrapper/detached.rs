@@ -38,7 +38,7 @@ const KILL_ROUNDS: u32 = 5;
 #[must_use]
 pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     let run = RunDir::open(std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.into()));
-    let inherited = match sys::inherited(lock_fd).and_then(|lock| Ok((lock, sys::inherited(ready_fd)?))) {
+    let (lock, ready) = match sys::inherited(lock_fd).and_then(|lock| Ok((lock, sys::inherited(ready_fd)?))) {
         Ok(inherited) => inherited,
         Err(error) => {
             // Without the lock this is no wrapper: a second one may be at work.
@@ -46,9 +46,7 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // Held until this process ends.
-    let (_lock, ready) = inherited;
-    let main = match begin(&run, &_lock, &ready) {
+    let main = match begin(&run, &lock, &ready) {
         Ok(main) => main,
         Err(Failure { run_id, error }) => {
             record(&run, run_id, Ended::NotStarted(error), Usage::default());
@@ -59,6 +57,7 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     let (ended, usage) = wait(&main);
     record(&run, run_id_of(&run), ended, usage);
     end_leftovers(&run, &main);
+    drop(lock);
     ExitCode::SUCCESS
 }
 
@@ -98,9 +97,8 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<ProcessIdentit
 
 /// Makes this process independent of whoever started it. Returns `/dev/null`.
 fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
-    let null: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
-    // `/dev/null` itself has to lie above 2, where the three standard ones go.
-    let null = sys::inherited(null.as_raw_fd())?;
+    // Above 2, where the three standard ones go.
+    let null = sys::inherited(OpenOptions::new().read(true).write(true).open("/dev/null")?.as_raw_fd())?;
     sys::close_all_but(&mut [lock.as_raw_fd(), ready.as_raw_fd(), null.as_raw_fd()], null.as_fd())?;
     // Fails only for a process that leads a group, and then it is not the supervisor's.
     let _ = nix::unistd::setsid();
@@ -158,7 +156,7 @@ fn open_output(
 ) -> Result<OwnedFd, StartError> {
     match output {
         Output::Null => null.try_clone().map_err(|error| failed(Stage::Output, "/dev/null", &error)),
-        Output::Journal => match open_journal(spec.job.id.as_str()) {
+        Output::Journal => match open_journal(Path::new(JOURNAL), spec.job.id.as_str()) {
             Ok(stream) => Ok(stream),
             Err(error) => {
                 notes.push(format!(
@@ -173,8 +171,8 @@ fn open_output(
 }
 
 /// A stream into the journal, as systemd-cat(1) opens it.
-fn open_journal(job: &str) -> io::Result<OwnedFd> {
-    let mut stream = UnixStream::connect(JOURNAL)?;
+fn open_journal(socket: &Path, job: &str) -> io::Result<OwnedFd> {
+    let mut stream = UnixStream::connect(socket)?;
     stream.shutdown(std::net::Shutdown::Read)?;
     // Identifier; unit; priority (info); no prefixes in lines; not to syslog, kmsg or console.
     stream.write_all(format!("ffrtmp-{job}\n\n6\n0\n0\n0\n0\n").as_bytes())?;
@@ -294,5 +292,26 @@ fn no_child_is_left() -> bool {
             Ok(None) => return false,
             Err(_) => return true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn the_journal_is_told_who_speaks_before_the_job_does() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("stdout");
+        let journal = UnixListener::bind(&socket).expect("bound");
+        let mut stream = File::from(open_journal(&socket, "channel@a").expect("connected"));
+        stream.write_all(b"frame=1\n").expect("written");
+        drop(stream);
+        let mut text = String::new();
+        journal.accept().expect("connected").0.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "ffrtmp-channel@a\n\n6\n0\n0\n0\n0\nframe=1\n");
     }
 }

@@ -1,0 +1,645 @@
+//! The detached wrapper, as the supervisor uses it: the real binary, a run directory, a lock, a pipe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{PipeReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use ffrtmp::linux::process::{self, PidFd};
+use ffrtmp::linux::{clock, priority};
+use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit};
+use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
+use ffrtmp::model::ids::{JobId, RunId};
+use ffrtmp::model::job::{
+    Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, Stop, Timeouts, Workload,
+};
+use ffrtmp::model::process::{Pid, ProcessIdentity};
+use ffrtmp::model::signal::Signal;
+use ffrtmp::runs::dir::{self, RunDir};
+use ffrtmp::runs::record::{Exited, Spec, StartHistory, Started, VERSION};
+use ffrtmp::wrapper;
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Looks until there is something to see.
+fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A place for runs, and the spec of one that a test changes as it likes.
+struct Place {
+    dir: TempDir,
+    spec: Spec,
+}
+
+impl Place {
+    fn new(command: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let exec = Exec {
+            command: command.iter().map(|&argument| argument.into()).collect(),
+            working_dir: None,
+            env: BTreeMap::new(),
+            env_files: Vec::new(),
+            user: None,
+            group: None,
+            umask: None,
+            output: Output::File,
+        };
+        let job = Job {
+            id: JobId::new("job").expect("a name"),
+            description: None,
+            profiles: Vec::new(),
+            lifecycle: Lifecycle::Oneshot,
+            intent: Intent::Test,
+            sla_eligible: true,
+            tags: BTreeMap::new(),
+            workload: Workload::Exec(exec),
+            constraints: Constraints::default(),
+            restart: Restart {
+                policy: RestartPolicy::Never,
+                delay: Duration::from_secs(1),
+                max_delay: Duration::from_secs(1),
+                reset_after: Duration::from_secs(1),
+                limit: None,
+                success_exit_codes: BTreeSet::from([0]),
+            },
+            stop: Stop { signal: Signal::TERM, timeout: DEADLINE, on_remove: OnRemove::Stop },
+            timeouts: Timeouts::default(),
+        };
+        let spec = Spec {
+            version: VERSION,
+            run_id: RunId::new(1_700_000_000_000, 7),
+            boot_id: process::boot_id().expect("proc"),
+            created: clock::now(),
+            job,
+            environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            log: dir.path().join("logs/job.log"),
+            history: StartHistory::default(),
+        };
+        Self { dir, spec }
+    }
+
+    fn shell(script: &str) -> Self {
+        Self::new(&["/bin/sh", "-c", script])
+    }
+
+    fn exec(&mut self) -> &mut Exec {
+        match &mut self.spec.job.workload {
+            Workload::Exec(exec) => exec,
+            Workload::Attach(_) => panic!("the tests start their workloads"),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.spec.log).unwrap_or_default()
+    }
+
+    /// Starts the wrapper, and waits until the program runs or cannot.
+    fn start(&self) -> Run {
+        let (dir, lock) = RunDir::create(&self.path("runs"), &self.spec).expect("a run directory");
+        let program = Path::new(env!("CARGO_BIN_EXE_ffrtmp"));
+        let (child, ready) = wrapper::launch(program, &dir, lock).expect("the wrapper starts");
+        let mut run = Run { dir, child, wrapper: None, main: None };
+        run.wrapper = process::identify(run.wrapper_pid()).expect("proc");
+        await_end(ready);
+        run.main = run.dir.started().expect("a good record").map(|started| started.process);
+        run
+    }
+
+    /// Starts a workload that ends by itself, and waits for it.
+    fn finish(&self) -> Exited {
+        self.start().wait()
+    }
+
+    /// Starts a workload that cannot be started.
+    fn refused(&self) -> StartError {
+        let mut run = self.start();
+        match run.wait().ended {
+            Ended::NotStarted(error) => error,
+            other => panic!("it was started: {other:?}, and said: {}", self.log()),
+        }
+    }
+}
+
+fn await_end(mut ready: PipeReader) {
+    let mut bytes = Vec::new();
+    ready.read_to_end(&mut bytes).expect("the pipe");
+    assert!(bytes.is_empty(), "nothing but its end is said through the pipe");
+}
+
+/// A run, ended with everything that belongs to it when the test is over.
+struct Run {
+    dir: RunDir,
+    child: Child,
+    wrapper: Option<ProcessIdentity>,
+    main: Option<ProcessIdentity>,
+}
+
+impl Run {
+    fn wrapper_pid(&self) -> Pid {
+        Pid::new(self.child.id()).expect("a pid")
+    }
+
+    fn wrapper(&self) -> &ProcessIdentity {
+        self.wrapper.as_ref().expect("the wrapper was seen")
+    }
+
+    fn main(&self) -> &ProcessIdentity {
+        self.main.as_ref().expect("the workload was started")
+    }
+
+    fn started(&self) -> Started {
+        self.dir.started().expect("a good record").expect("started.json")
+    }
+
+    /// Waits for the wrapper to end.
+    fn wait(&mut self) -> Exited {
+        let status = await_some("the wrapper ends", || self.child.try_wait().expect("our child"));
+        assert_eq!(status.code(), Some(0), "the wrapper did its work");
+        self.dir.exited().expect("a good record").expect("exited.json before the wrapper is gone")
+    }
+
+    fn family(&self) -> Vec<ProcessIdentity> {
+        process::family(self.wrapper()).expect("proc")
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if let Some(main) = &self.main {
+            process::kill_family(self.wrapper.as_ref(), main).expect("everything is ours to end");
+        }
+        self.child.kill().expect("our child");
+        self.child.wait().expect("our child");
+    }
+}
+
+fn lives(process: &ProcessIdentity) -> bool {
+    let zombie = process::is_zombie(process).expect("proc");
+    !zombie && PidFd::open(process).expect("proc").is_some()
+}
+
+#[test]
+fn exit_codes_are_recorded_with_what_was_used() {
+    for code in [0, 3] {
+        let exited = Place::shell(&format!("exit {code}")).finish();
+        assert_eq!(exited.ended, Ended::Waited { status: code << 8 });
+        assert!(exited.usage.cpu_sec.is_some_and(|seconds| seconds < 10.0));
+        assert!(exited.usage.memory_peak_bytes.is_some_and(|bytes| bytes > 100_000));
+        assert!(exited.usage.io_read_bytes.is_some() && exited.usage.io_write_bytes.is_some());
+    }
+}
+
+#[test]
+fn a_death_by_signal_is_recorded_as_one() {
+    let Ended::Waited { status } = Place::shell("kill -KILL $$").finish().ended else { panic!("it ran") };
+    assert_eq!(WaitStatus::from_raw(status), Some(WaitStatus::Signaled(Signal::KILL)));
+}
+
+#[test]
+fn started_json_names_workload_and_wrapper() {
+    let place = Place::new(&["sleep", "60"]);
+    let mut run = place.start();
+    let started = run.started();
+    assert_eq!(started.process, *run.main());
+    assert_eq!(started.wrapper, *run.wrapper());
+    assert_eq!(started.run_id, run.dir.run_id().expect("its name"));
+    let name = fs::read_to_string(format!("/proc/{}/comm", started.process.pid)).expect("proc");
+    assert_eq!(name.trim(), "sleep", "the program runs when the pipe is closed");
+    let mode = |name: &str| fs::metadata(run.dir.path.join(name)).expect("stat").permissions().mode() & 0o777;
+    assert_eq!(
+        (mode(dir::STARTED), mode(dir::SPEC), mode(dir::LOCK), mode("")),
+        (0o600, 0o600, 0o600, 0o700)
+    );
+    assert!(run.dir.wrapper_lives().expect("the lock"));
+    PidFd::open(&started.process).expect("proc").expect("it lives").send(Signal::TERM).expect("ours");
+    run.wait();
+    assert!(!run.dir.wrapper_lives().expect("the lock"));
+}
+
+#[test]
+fn a_missing_program_is_named_with_where_it_was_looked_for() {
+    let error = Place::new(&["ffmpge", "-i", "x"]).refused();
+    assert_eq!((error.stage, error.errno), (Stage::Exec, Some(libc::ENOENT)));
+    assert!(
+        error.detail.starts_with("program \"ffmpge\" not found in PATH (/usr/bin:/bin)"),
+        "{}",
+        error.detail
+    );
+    let error = Place::new(&["/no/such/program"]).refused();
+    assert!(error.detail.contains("\"/no/such/program\" does not exist"), "{}", error.detail);
+}
+
+#[test]
+fn a_file_that_cannot_be_executed_is_told_from_one_that_is_missing() {
+    let mut place = Place::new(&[]);
+    let script = place.path("script");
+    let mut try_with = |content: &str, mode: u32| {
+        fs::write(&script, content).expect("written");
+        fs::set_permissions(&script, fs::Permissions::from_mode(mode)).expect("changed");
+        place.exec().command = vec![script.to_str().expect("a path").into()];
+        place.spec.run_id = RunId::new(mode.into(), content.len().try_into().expect("short"));
+        place.refused()
+    };
+    let error = try_with("#!/bin/sh\n", 0o644);
+    assert_eq!((error.stage, error.errno), (Stage::Exec, Some(libc::EACCES)));
+    assert!(error.detail.contains("not executable"), "{}", error.detail);
+    let error = try_with("#!/no/such/interpreter\n", 0o755);
+    assert!(error.detail.contains("its interpreter"), "{}", error.detail);
+    let error = try_with("exit 0\n", 0o755);
+    assert_eq!((error.stage, error.errno), (Stage::Exec, Some(libc::ENOEXEC)));
+}
+
+#[test]
+fn a_program_that_may_not_run_in_one_directory_is_looked_for_in_the_next() {
+    let mut place = Place::new(&["tool"]);
+    for (dir, mode) in [("a", 0o644), ("b", 0o755)] {
+        let tool = place.path(dir).join("tool");
+        fs::create_dir(place.path(dir)).expect("made");
+        fs::write(&tool, "#!/bin/sh\nexit 5\n").expect("written");
+        fs::set_permissions(&tool, fs::Permissions::from_mode(mode)).expect("changed");
+    }
+    let path = |names: &[&str]| {
+        let dirs: Vec<String> = names.iter().map(|name| place.path(name).display().to_string()).collect();
+        vec![("PATH".into(), dirs.join(":"))]
+    };
+    let (both, first) = (path(&["none", "a", "b"]), path(&["a", "none"]));
+    place.spec.environment = both;
+    assert_eq!(place.finish().ended, Ended::Waited { status: 5 << 8 });
+    place.spec.environment = first;
+    place.spec.run_id = RunId::new(2, 2);
+    assert_eq!(place.refused().errno, Some(libc::EACCES));
+}
+
+#[test]
+fn a_missing_working_directory_is_named() {
+    let mut place = Place::shell("exit 0");
+    place.exec().working_dir = Some("/no/such/dir".into());
+    let error = place.refused();
+    assert_eq!((error.stage, error.errno), (Stage::WorkingDir, Some(libc::ENOENT)));
+    assert!(error.detail.contains("working directory /no/such/dir: No such file"), "{}", error.detail);
+    assert!(error.detail.contains("exec.working_dir"), "{}", error.detail);
+}
+
+#[test]
+fn an_unknown_user_is_named() {
+    let mut place = Place::shell("exit 0");
+    place.exec().user = Some("no-such-user".into());
+    let error = place.refused();
+    assert_eq!(error.stage, Stage::User);
+    assert!(error.detail.contains("\"no-such-user\" does not exist"), "{}", error.detail);
+}
+
+#[test]
+fn another_user_is_become_wholly() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: only root can start a job as another user");
+        return;
+    }
+    let mut place = Place::shell("id -u; id -g; id -G; grep NoNewPrivs /proc/self/status");
+    (place.exec().user, place.exec().group) = (Some("65534".into()), Some("65533".into()));
+    place.finish();
+    let log = place.log();
+    let lines: Vec<&str> = log.lines().collect();
+    let [user, group, groups, no_new_privileges] = lines[..] else { panic!("four lines, not {log:?}") };
+    assert_eq!((user, group, no_new_privileges), ("65534", "65533", "NoNewPrivs:\t1"));
+    assert!(!groups.split(' ').any(|group| group == "0"), "root's groups are gone: {groups}");
+}
+
+#[test]
+fn output_is_appended_in_the_working_directory_with_the_umask() {
+    let mut place = Place::shell("echo out; echo err >&2; pwd; umask");
+    place.exec().working_dir = Some("/usr".into());
+    place.exec().umask = Some(0o027);
+    fs::create_dir(place.path("logs")).expect("made");
+    fs::write(&place.spec.log, "before\n").expect("written");
+    place.finish();
+    assert_eq!(place.log(), "before\nout\nerr\n/usr\n0027\n");
+}
+
+#[test]
+fn output_goes_nowhere_else() {
+    let mut place = Place::shell("readlink /proc/self/fd/1 > \"$OUT\"; echo lost");
+    let out = place.path("out");
+    place.exec().output = Output::Null;
+    place.spec.environment.push(("OUT".into(), out.display().to_string()));
+    place.finish();
+    assert!(!place.spec.log.exists(), "no log was asked for");
+    assert!(out.exists());
+}
+
+#[test]
+fn a_log_that_is_no_file_is_refused() {
+    let place = Place::shell("echo hello");
+    fs::create_dir(place.path("logs")).expect("made");
+    fs::write(place.path("precious"), "").expect("written");
+    std::os::unix::fs::symlink(place.path("precious"), &place.spec.log).expect("linked");
+    assert_eq!(place.refused().stage, Stage::Output);
+    assert_eq!(fs::read(place.path("precious")).expect("read"), b"");
+}
+
+#[test]
+fn without_a_journal_its_output_goes_to_the_file_and_that_is_told() {
+    if Path::new("/run/systemd/journal/stdout").exists() {
+        println!("SKIPPED: this machine has a journal");
+        return;
+    }
+    let mut place = Place::shell("echo hello");
+    place.exec().output = Output::Journal;
+    let mut run = place.start();
+    run.wait();
+    assert_eq!(place.log(), "hello\n");
+    assert!(run.started().notes.iter().any(|note| note.contains("journal cannot be reached")));
+}
+
+#[test]
+fn standard_input_is_empty_and_no_descriptor_is_inherited() {
+    // What a careless parent leaks: a descriptor that is not close-on-exec.
+    let leak = fs::File::open("/dev/null").expect("opened");
+    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).expect("set");
+    let place = Place::shell("readlink /proc/$$/fd/0; cat; exec ls /proc/self/fd");
+    place.finish();
+    assert_eq!(place.log(), "/dev/null\n0\n1\n2\n3\n", "3 is the directory that ls reads");
+}
+
+#[test]
+fn the_wrapper_itself_keeps_nothing_but_its_lock() {
+    let leak = fs::File::open("/dev/null").expect("opened");
+    nix::fcntl::fcntl(&leak, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).expect("set");
+    let place = Place::new(&["sleep", "60"]);
+    let run = place.start();
+    let fds = fs::read_dir(format!("/proc/{}/fd", run.wrapper().pid)).expect("proc");
+    let mut targets: Vec<String> = fds
+        .map(|fd| fs::read_link(fd.expect("an entry").path()).expect("a link").display().to_string())
+        .collect();
+    targets.sort();
+    let lock = run.dir.path.join(dir::LOCK).display().to_string();
+    let (locks, others): (Vec<_>, Vec<_>) = targets.into_iter().partition(|target| *target == lock);
+    assert_eq!(locks.len(), 1);
+    assert_eq!(others, ["/dev/null", "/dev/null", "/dev/null"]);
+    let cwd = fs::read_link(format!("/proc/{}/cwd", run.wrapper().pid)).expect("proc");
+    assert_eq!(cwd, Path::new("/"));
+}
+
+#[test]
+fn the_environment_is_exactly_the_specs() {
+    let mut place = Place::new(&["env"]);
+    place.spec.environment = vec![("A".into(), "1".into()), ("B".into(), "x y\u{fc}".into())];
+    place.finish();
+    assert_eq!(place.log(), "A=1\nB=x y\u{fc}\n");
+}
+
+#[test]
+fn signals_are_as_a_program_expects_them() {
+    let place = Place::new(&["cat", "/proc/self/status"]);
+    place.finish();
+    let log = place.log();
+    let masks: Vec<&str> =
+        log.lines().filter(|line| line.starts_with("Sig") && !line.starts_with("SigQ")).collect();
+    assert_eq!(masks.len(), 4, "pending, blocked, ignored, caught: {log}");
+    assert!(masks.iter().all(|line| line.ends_with("\t0000000000000000")), "{masks:?}");
+}
+
+#[test]
+fn priorities_are_in_force_before_the_first_instruction() {
+    let mut place = Place::new(&["cut", "-d ", "-f19", "/proc/self/stat"]);
+    place.spec.job.constraints =
+        Constraints { nice: Some(7), oom_score_adj: Some(300), ..Default::default() };
+    let mut run = place.start();
+    run.wait();
+    assert_eq!(place.log(), "7\n");
+    let constraints = run.started().constraints;
+    let told: Vec<_> =
+        constraints.iter().map(|c| (c.name, c.requested.as_str(), c.applied, c.actual.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            (ConstraintName::Nice, "7", true, Some("7")),
+            (ConstraintName::OomScoreAdj, "300", true, Some("300"))
+        ]
+    );
+    let mut place = Place::new(&["cat", "/proc/self/oom_score_adj"]);
+    place.spec.job.constraints.oom_score_adj = Some(300);
+    place.finish();
+    assert_eq!(place.log(), "300\n");
+}
+
+#[test]
+fn what_the_kernel_refuses_is_told_and_does_not_stop_the_job() {
+    // Whether this is refused depends on privileges; what is told has to be what is so.
+    let mut place = Place::shell("cut -d' ' -f19 /proc/self/stat; cat /proc/self/oom_score_adj");
+    place.spec.job.constraints =
+        Constraints { nice: Some(-5), oom_score_adj: Some(-900), ..Default::default() };
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    let log = place.log();
+    for (status, actual) in run.started().constraints.iter().zip(log.lines()) {
+        assert_eq!(status.actual.as_deref(), Some(actual));
+        assert_eq!(status.applied, status.requested == actual);
+        assert_eq!(status.reason.is_none(), status.applied);
+        if let Some(reason) = &status.reason {
+            assert!(reason.starts_with("Cannot ") && reason.contains(&format!("using {actual}")), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_constraint_of_a_later_version_is_reported_or_strictly_refused() {
+    let mut place = Place::shell("exit 0");
+    place.spec.job.constraints.cpu = Some(CpuLimit::Quota(200));
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    let [status] = &run.started().constraints[..] else { panic!("one status") };
+    assert_eq!(
+        (status.name, status.applied, status.backend),
+        (ConstraintName::CpuQuota, false, Backend::None)
+    );
+    assert_eq!(status.reason.as_deref(), Some(priority::UNSUPPORTED));
+
+    place.spec.job.constraints.strict = true;
+    place.spec.run_id = RunId::new(2, 2);
+    let error = place.refused();
+    assert_eq!(error.stage, Stage::Constraint);
+    assert!(error.detail.contains("cpu_quota") && error.detail.contains("strict"), "{}", error.detail);
+}
+
+#[test]
+fn priorities_change_while_it_runs_in_every_process_and_go_back() {
+    let place = Place::shell("sleep 60 & exec sleep 61");
+    let run = place.start();
+    let child = await_some("its child", || process::family(run.main()).expect("proc").pop());
+    let values = || {
+        [run.main(), &child].map(|process| {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", process.pid)).expect("proc");
+            let oom = fs::read_to_string(format!("/proc/{}/oom_score_adj", process.pid)).expect("proc");
+            let nice = stat.rsplit_once(')').expect("a name").1.split_whitespace().nth(16).map(String::from);
+            (nice.expect("field 19"), oom.trim().to_owned())
+        })
+    };
+    let before = values();
+    let wanted = Constraints { nice: Some(9), oom_score_adj: Some(400), ..Default::default() };
+    let statuses = priority::apply(run.main(), &wanted, None);
+    assert!(statuses.len() == 2 && statuses.iter().all(|status| status.applied), "{statuses:?}");
+    assert_eq!(values(), [("9".into(), "400".into()), ("9".into(), "400".into())]);
+    // What neither asks for is left alone.
+    assert_eq!(priority::apply(run.main(), &Constraints::default(), None), []);
+    assert_eq!(values(), [("9".into(), "400".into()), ("9".into(), "400".into())]);
+    // What is asked for no longer goes back to 0, or it is told why not.
+    let left = priority::apply(run.main(), &Constraints::default(), Some(&wanted));
+    if left.is_empty() && before[0] == ("0".into(), "0".into()) {
+        assert_eq!(values(), before);
+    }
+    assert!(
+        left.iter().all(|status| status.requested == "default (0)" && status.reason.is_some()),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn the_wrapper_is_deaf_to_group_signals_and_its_group_is_not_the_workloads() {
+    let mut place = Place::shell("mkfifo \"$FIFO\"; read line < \"$FIFO\"; exit 7");
+    let fifo = place.path("fifo");
+    place.spec.environment.push(("FIFO".into(), fifo.display().to_string()));
+    let mut run = place.start();
+    let group = nix::unistd::Pid::from_raw(run.wrapper().pid.as_raw());
+    for signal in ["SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGPIPE"] {
+        nix::sys::signal::killpg(group, signal.parse::<nix::sys::signal::Signal>().expect("a signal"))
+            .expect("the wrapper leads a group");
+    }
+    await_some("the workload made its pipe", || fifo.exists().then_some(()));
+    // Opening waits for the workload to read: if it were dead, for ever.
+    assert!(lives(run.main()));
+    fs::OpenOptions::new().write(true).open(&fifo).expect("opened").write_all(b"go\n").expect("written");
+    assert_eq!(run.wait().ended, Ended::Waited { status: 7 << 8 });
+}
+
+#[test]
+fn a_killed_wrapper_frees_its_lock_and_the_workload_lives_on() {
+    let place = Place::new(&["sleep", "60"]);
+    let mut run = place.start();
+    assert!(run.dir.wrapper_lives().expect("the lock"));
+    let group = nix::unistd::Pid::from_raw(run.wrapper().pid.as_raw());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).expect("the wrapper leads a group");
+    assert_eq!(run.child.wait().expect("our child").signal(), Some(libc::SIGKILL));
+    assert!(!run.dir.wrapper_lives().expect("the lock"));
+    assert!(lives(run.main()));
+    assert!(run.dir.exited().expect("no record").is_none(), "nobody saw an exit");
+    // Nobody's child any more, and still to be ended.
+    assert_eq!(process::kill_family(run.wrapper.as_ref(), run.main()).expect("ours"), 1);
+    await_some("the workload ends", || (!lives(run.main())).then_some(()));
+}
+
+#[test]
+fn the_exit_is_recorded_before_leftovers_are_waited_for() {
+    let mut place = Place::shell("trap '' TERM; sleep 60 & exit 4");
+    place.spec.job.stop.timeout = Duration::from_secs(60);
+    let run = place.start();
+    let exited = await_some("exited.json", || run.dir.exited().expect("a good record"));
+    assert_eq!(exited.ended, Ended::Waited { status: 4 << 8 });
+    assert!(run.dir.wrapper_lives().expect("the lock"), "it still has a leftover to end");
+}
+
+#[test]
+fn an_exit_that_cannot_be_written_is_not_given_up() {
+    let place = Place::new(&["sleep", "60"]);
+    let mut run = place.start();
+    let obstacle = run.dir.path.join(dir::EXITED);
+    fs::create_dir(&obstacle).expect("made");
+    PidFd::open(run.main()).expect("proc").expect("it lives").send(Signal::TERM).expect("ours");
+    await_some("the workload ends and is reaped", || {
+        process::identify(run.main().pid).expect("proc").is_none().then_some(())
+    });
+    assert!(run.dir.wrapper_lives().expect("the lock"));
+    fs::remove_dir(&obstacle).expect("removed");
+    assert_eq!(run.wait().ended, Ended::Waited { status: libc::SIGTERM });
+    let hidden = fs::read_dir(&run.dir.path)
+        .expect("read")
+        .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().starts_with('.'));
+    assert_eq!(hidden.count(), 0, "no attempt left its temporary file");
+}
+
+#[test]
+fn leftovers_get_their_signal_then_sigkill() {
+    // Both are orphans in sessions of their own; one obeys, one does not. Should nobody end them, they
+    // end by themselves.
+    let mut place = Place::shell(
+        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; for i in $(seq 600); do sleep 0.05; done' &
+         (trap '' TERM; setsid sleep 60 & echo $!)
+         sleep 0.3; exit 0",
+    );
+    place.spec.job.stop.timeout = Duration::from_millis(500);
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    let log = place.log();
+    assert_eq!(log.lines().filter(|&line| line == "obeyed").count(), 1, "{log}");
+    let pids: Vec<Pid> = log.lines().filter_map(|line| line.parse().ok().and_then(Pid::new)).collect();
+    assert_eq!(pids.len(), 2, "{log}");
+    for pid in pids {
+        assert_eq!(process::identify(pid).expect("proc"), None);
+    }
+}
+
+#[test]
+fn kill_family_ends_what_keeps_forking_and_what_slipped_away() {
+    let place = Place::shell(
+        "(setsid sleep 60 &)
+         (setsid sh -c 'for i in $(seq 1000); do sleep 30 & sleep 0.01; done' &)
+         for i in $(seq 1000); do sleep 30 & sleep 0.01; done; sleep 60",
+    );
+    let mut run = place.start();
+    let seen = await_some("it forks", || Some(run.family()).filter(|family| family.len() > 20));
+    let killed = process::kill_family(run.wrapper.as_ref(), run.main()).expect("ours");
+    assert!(killed > 20, "{killed}");
+    let Ended::Waited { status } = run.wait().ended else { panic!("it ran") };
+    assert_eq!(WaitStatus::from_raw(status), Some(WaitStatus::Signaled(Signal::KILL)));
+    assert!(!seen.iter().any(lives));
+}
+
+#[test]
+fn a_run_without_a_readable_spec_says_so() {
+    for content in ["{\"version\": 1", "{\"version\": 99}", "[]"] {
+        let place = Place::shell("exit 0");
+        let (dir, lock) = RunDir::create(&place.path("runs"), &place.spec).expect("a run directory");
+        fs::write(dir.path.join(dir::SPEC), content).expect("damaged");
+        let program = Path::new(env!("CARGO_BIN_EXE_ffrtmp"));
+        let (child, ready) = wrapper::launch(program, &dir, lock).expect("the wrapper starts");
+        let mut run = Run { dir, child, wrapper: None, main: None };
+        await_end(ready);
+        let exited = run.wait();
+        assert_eq!(exited.run_id, place.spec.run_id, "the directory's name tells the run");
+        let Ended::NotStarted(error) = exited.ended else { panic!("it was started") };
+        assert_eq!(error.stage, Stage::Record);
+        assert!(error.detail.contains("spec.json"), "{}", error.detail);
+    }
+}
+
+#[test]
+fn the_command_line_tells_what_is_not_there_yet() {
+    let run = |arguments: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_ffrtmp")).args(arguments).output().expect("it runs")
+    };
+    for name in ["run", "attach"] {
+        let output = run(&[name, "--nice", "5", "--", "true"]);
+        assert_eq!(output.status.code(), Some(125));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.starts_with(&format!("ffrtmp {name} is not part of this version yet")), "{text}");
+    }
+    assert_eq!(run(&["detached", "--run-dir", "/x"]).status.code(), Some(2));
+    assert!(run(&["--version"]).stdout.starts_with(b"ffrtmp "));
+}
