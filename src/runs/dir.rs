@@ -322,6 +322,17 @@ pub fn job_runs(runs_root: &Path, job: &JobId) -> io::Result<Vec<RunDir>> {
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
+/// Of all runs of a job the one that counts, and the others: the live one, or else the newest.
+#[must_use]
+pub fn current(mut runs: Vec<RunDir>) -> (Option<RunDir>, Vec<RunDir>) {
+    let live = runs.iter().rposition(|run| run.wrapper_lives().unwrap_or(false));
+    let current = match live {
+        Some(at) => Some(runs.remove(at)),
+        None => runs.pop(),
+    };
+    (current, runs)
+}
+
 /// Every job that has runs, by name; none if the directory is not there.
 ///
 /// # Errors

@@ -33,7 +33,7 @@ use crate::model::job::Workload;
 use crate::model::process::BootId;
 use crate::model::time::BootTime;
 use crate::reconcile::plan::{Action, Wanted, plan};
-use crate::runs::dir::{RunDir, all_jobs, job_runs};
+use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -188,7 +188,7 @@ impl Daemon {
                         self.look_again(&event.job, Some(&event.run));
                     }
                 }
-                Some(Filed { job: _, run }) = filed.recv() => self.filed(&run),
+                Some(filed) = filed.recv() => self.filed(&filed),
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
                     self.rescan();
@@ -218,17 +218,15 @@ impl Daemon {
         let now = clock::now();
         for job in jobs {
             self.declared.hold(&job, now);
-            let mut dirs = job_runs(&runs, &job).unwrap_or_else(|error| {
+            let dirs = job_runs(&runs, &job).unwrap_or_else(|error| {
                 error!(job = %job, "cannot read the run directories: {error}");
                 Vec::new()
             });
-            // The live one is the job's run, or else the newest.
-            let live = dirs.iter().rposition(|dir| dir.wrapper_lives().unwrap_or(false));
-            let current = live.map_or_else(|| dirs.pop(), |at| Some(dirs.remove(at)));
-            for older in dirs {
-                self.close_book(&job, older);
+            let (newest, older) = current(dirs);
+            for dir in older {
+                self.close_book(&job, dir);
             }
-            if let Some(dir) = current {
+            if let Some(dir) = newest {
                 self.take_over_run(&job, dir);
             }
             self.dirty.insert(job);
@@ -248,9 +246,7 @@ impl Daemon {
                 self.verify_constraints(job);
             }
             Err(observed::Blind::NeverBegan) => {
-                if let Err(error) = dir.remove() {
-                    warn!(job = %job, "a run that never began cannot be removed: {error}");
-                }
+                remove(job, dir);
             }
             Err(observed::Blind::Damaged(damage)) => {
                 let aside = dir.set_aside(crate::runs::dir::SPEC);
@@ -268,9 +264,7 @@ impl Daemon {
     /// A run that was succeeded by another before its report was known to be on disk.
     fn close_book(&mut self, job: &JobId, dir: RunDir) {
         let Ok(sighting) = observed::look(&dir, clock::now()) else {
-            if let Err(error) = dir.remove() {
-                warn!(job = %job, "an old run directory cannot be removed: {error}");
-            }
+            remove(job, dir);
             return;
         };
         let run = Run::resume(self, dir, sighting);
@@ -461,12 +455,23 @@ impl Daemon {
         self.reaped.retain(|pid, _| orphans.contains(pid));
     }
 
-    fn filed(&mut self, run: &RunId) {
-        if let Some(dir) = self.unfiled.remove(run)
-            && let Err(error) = dir.remove()
+    /// A last report is on disk: nothing is lost any more if the run's directory goes.
+    fn filed(&mut self, Filed { job, run }: &Filed) {
+        if let Some(current) = self.slots.get_mut(job).and_then(|slot| slot.run.as_mut())
+            && current.seen.id == *run
         {
-            warn!(run = %run, "a run directory cannot be removed: {error}");
+            current.filed = true;
         }
+        if let Some(dir) = self.unfiled.remove(run) {
+            remove(job, dir);
+        }
+    }
+}
+
+/// Removes a run's directory.
+pub(super) fn remove(job: &JobId, dir: RunDir) {
+    if let Err(error) = dir.remove() {
+        warn!(job = %job, "a run directory cannot be removed: {error}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
-use super::daemon::{Daemon, Event, TRY_AGAIN, tell_when_readable};
+use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use crate::linux::process::{self, PidFd};
@@ -43,7 +43,7 @@ pub struct Run {
     /// Waits for the wrapper or the workload to end.
     watch: Option<AbortHandle>,
     /// Its last report is on disk.
-    filed: bool,
+    pub(super) filed: bool,
 }
 
 impl Drop for Run {
@@ -390,11 +390,11 @@ impl Daemon {
 
     /// Removes a run's directory, now or as soon as its report is on disk.
     pub(super) fn discard(&mut self, run: Run) {
-        let (id, dir, filed) = (run.seen.id.clone(), run.dir.clone(), run.filed);
-        drop(run);
-        self.unfiled.insert(id.clone(), dir);
-        if filed {
-            self.filed(&id);
+        let dir = run.dir.clone();
+        if run.filed {
+            remove(&run.spec.job.id, dir);
+        } else {
+            self.unfiled.insert(run.seen.id.clone(), dir);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::lint::check::Facts;
 use crate::linux::clock;
 use crate::model::ids::JobId;
 use crate::model::report::Report;
-use crate::runs::dir::{RunDir, all_jobs, job_runs};
+use crate::runs::dir::{all_jobs, current, job_runs};
 
 /// What the files of a layout declare at this moment.
 #[must_use]
@@ -34,12 +34,8 @@ pub fn jobs(declared: &Declared, layout: &Layout) -> BTreeSet<JobId> {
 /// A job's live run, or else its newest.
 #[must_use]
 pub fn run_of(layout: &Layout, job: &JobId) -> Option<Sighting> {
-    let mut dirs = job_runs(&layout.runs(), job).ok()?;
-    let live = dirs.iter().rposition(|dir: &RunDir| dir.wrapper_lives().unwrap_or(false));
-    let dir = match live {
-        Some(at) => dirs.remove(at),
-        None => dirs.pop()?,
-    };
+    let (dir, _) = current(job_runs(&layout.runs(), job).ok()?);
+    let dir = dir?;
     observed::look(&dir, clock::now()).ok()
 }
 

@@ -108,7 +108,7 @@ impl Desk {
             } else {
                 receiver.recv_timeout(RETRY)
             };
-            let last = first == Err(RecvTimeoutError::Disconnected);
+            let last = matches!(first, Err(RecvTimeoutError::Disconnected));
             for write in first.into_iter().chain(receiver.try_iter()) {
                 self.take(write);
             }
