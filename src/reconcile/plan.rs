@@ -397,6 +397,40 @@ pub mod tests {
     }
 
     #[test]
+    fn what_was_let_go_gets_no_signal() {
+        // Let go by an edit that also disabled it, so its own record still says `stop`.
+        let released = Observed { released: true, ..running("") };
+        assert_eq!(actions(0, &Wanted::Gone, Some(&released)), []);
+        // Its stop had begun before.
+        let leave = "[stop]\non_remove = \"leave\"\n";
+        let stop = Some(StopAsked { reason: StopReason::Changed, at: BootTime(1000), killed: None });
+        let stopping = Observed { stop, ..running(leave) };
+        assert_eq!(actions(90_000, &Wanted::Gone, Some(&stopping)), [Action::Release]);
+        let released = Observed { released: true, ..stopping };
+        for wanted in [Wanted::Gone, Wanted::Held, Wanted::Disabled(Arc::new(job("a", "")))] {
+            assert_eq!(actions(90_000, &wanted, Some(&released)), [], "{wanted:?}");
+        }
+        // It ended, and a file that cannot be read is no reason to start it again.
+        let always = Observed { released: true, ..ended("[restart]\npolicy = \"always\"\n", 0, true) };
+        assert_eq!(actions(90_000, &Wanted::Held, Some(&always)), []);
+    }
+
+    #[test]
+    fn what_we_did_not_start_is_never_ended() {
+        use crate::model::job::Attach;
+        use crate::model::process::Pid;
+        let mut attached = running("[timeouts]\nrun = \"1s\"\n");
+        let of = |pid| Workload::Attach(Attach::Pid(Pid::new(pid).expect("a pid")));
+        let with = |pid| Arc::new(Job { workload: of(pid), ..(*attached.job).clone() });
+        let (mine, other) = (with(7), with(8));
+        attached.job = Arc::clone(&mine);
+        assert_eq!(actions(90_000, &Wanted::Run(mine), Some(&attached)), []);
+        let other = Wanted::Run(other);
+        assert_eq!(actions(90_000, &other, Some(&attached)), [Action::Release]);
+        assert_eq!(actions(90_000, &other, Some(&Observed { released: true, ..attached })), []);
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_changes_nothing() {
         assert_eq!(actions(0, &Wanted::Held, Some(&running(""))), []);
         let always = "[restart]\npolicy = \"always\"\n";

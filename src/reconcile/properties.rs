@@ -236,7 +236,8 @@ impl<'a> Host<'a> {
             Event::Started => self.start_workload(),
             Event::NotStarted => {
                 if let Some(run) = run.filter(|run| run.started.is_none()) {
-                    let error = StartError { stage: Stage::Exec, errno: Some(2), detail: "no program".into() };
+                    let error =
+                        StartError { stage: Stage::Exec, errno: Some(2), detail: "no program".into() };
                     run.exited = Some((now, Ended::NotStarted(error)));
                     run.wrapper = false;
                 }
