@@ -2,4 +2,6 @@
 
 pub mod diff;
 pub mod plan;
+#[cfg(test)]
+mod properties;
 pub mod restart;

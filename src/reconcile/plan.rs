@@ -11,7 +11,7 @@ use super::restart::{self, EndedRun, Next, Why};
 use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::job::{Job, OnRemove};
+use crate::model::job::{Job, OnRemove, Workload};
 use crate::model::time::BootTime;
 
 /// What the files say of a job.
@@ -205,9 +205,24 @@ impl Plan {
                     governing = job;
                 }
             }
-            Wanted::Disabled(job) => reason = self.removed(job.stop.on_remove, run, StopReason::Disabled),
-            Wanted::Gone => reason = self.removed(run.job.stop.on_remove, run, StopReason::Removed),
+            // What was let go is no longer ours, whatever was asked of it before.
+            _ if run.released => return,
+            Wanted::Disabled(job) if job.stop.on_remove == OnRemove::Leave => {
+                return self.actions.push(Action::Release);
+            }
+            Wanted::Disabled(_) => reason = Some(StopReason::Disabled),
+            Wanted::Gone if run.job.stop.on_remove == OnRemove::Leave => {
+                return self.actions.push(Action::Release);
+            }
+            Wanted::Gone => reason = Some(StopReason::Removed),
             Wanted::Held => {}
+        }
+        if matches!(run.job.workload, Workload::Attach(_)) {
+            // What we did not start, we never end: it is let go, and the edit waits for its exit.
+            if reason.is_some() && !run.released {
+                self.actions.push(Action::Release);
+            }
+            return;
         }
         if let Some(stop) = run.stop {
             let due = stop.killed.map_or(stop.at + governing.stop.timeout, |last| last + KILL_AGAIN);
@@ -219,9 +234,7 @@ impl Plan {
             }
             return;
         }
-        let released = run.released && !matches!(wanted, Wanted::Run(_));
         if reason.is_none()
-            && !released
             && let Some(limit) = governing.timeouts.run
         {
             let deadline = since + limit;
@@ -237,15 +250,6 @@ impl Plan {
         }
     }
 
-    fn removed(&mut self, rule: OnRemove, run: &Observed, reason: StopReason) -> Option<StopReason> {
-        match rule {
-            OnRemove::Stop => return Some(reason),
-            OnRemove::Leave if !run.released => self.actions.push(Action::Release),
-            OnRemove::Leave => {}
-        }
-        None
-    }
-
     fn ended(
         &mut self,
         now: BootTime,
@@ -256,8 +260,8 @@ impl Plan {
         let job = match wanted {
             Wanted::Run(job) => job,
             // With a file that cannot be read, the last good version stays in force.
-            Wanted::Held => &run.job,
-            Wanted::Disabled(_) => return,
+            Wanted::Held if !run.released => &run.job,
+            Wanted::Held | Wanted::Disabled(_) => return,
             Wanted::Gone => {
                 self.actions.push(Action::Forget);
                 return;
@@ -390,6 +394,40 @@ pub mod tests {
         assert_eq!(actions(0, &Wanted::Gone, Some(&released)), []);
         assert!(matches!(actions(0, &wanted(leave), Some(&released))[..], [Action::Update { .. }]));
         assert_eq!(actions(0, &Wanted::Gone, Some(&ended("", 0, false))), [Action::Report, Action::Forget]);
+    }
+
+    #[test]
+    fn what_was_let_go_gets_no_signal() {
+        // Let go by an edit that also disabled it, so its own record still says `stop`.
+        let released = Observed { released: true, ..running("") };
+        assert_eq!(actions(0, &Wanted::Gone, Some(&released)), []);
+        // Its stop had begun before.
+        let leave = "[stop]\non_remove = \"leave\"\n";
+        let stop = Some(StopAsked { reason: StopReason::Changed, at: BootTime(1000), killed: None });
+        let stopping = Observed { stop, ..running(leave) };
+        assert_eq!(actions(90_000, &Wanted::Gone, Some(&stopping)), [Action::Release]);
+        let released = Observed { released: true, ..stopping };
+        for wanted in [Wanted::Gone, Wanted::Held, Wanted::Disabled(Arc::new(job("a", "")))] {
+            assert_eq!(actions(90_000, &wanted, Some(&released)), [], "{wanted:?}");
+        }
+        // It ended, and a file that cannot be read is no reason to start it again.
+        let always = Observed { released: true, ..ended("[restart]\npolicy = \"always\"\n", 0, true) };
+        assert_eq!(actions(90_000, &Wanted::Held, Some(&always)), []);
+    }
+
+    #[test]
+    fn what_we_did_not_start_is_never_ended() {
+        use crate::model::job::Attach;
+        use crate::model::process::Pid;
+        let mut attached = running("[timeouts]\nrun = \"1s\"\n");
+        let of = |pid| Workload::Attach(Attach::Pid(Pid::new(pid).expect("a pid")));
+        let with = |pid| Arc::new(Job { workload: of(pid), ..(*attached.job).clone() });
+        let (mine, other) = (with(7), with(8));
+        attached.job = Arc::clone(&mine);
+        assert_eq!(actions(90_000, &Wanted::Run(mine), Some(&attached)), []);
+        let other = Wanted::Run(other);
+        assert_eq!(actions(90_000, &other, Some(&attached)), [Action::Release]);
+        assert_eq!(actions(90_000, &other, Some(&Observed { released: true, ..attached })), []);
     }
 
     #[test]
