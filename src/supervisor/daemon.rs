@@ -239,6 +239,8 @@ impl Daemon {
 
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
+            // We were interrupted between the record and the start, so the start is still owed.
+            Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
             Ok(sighting) => {
                 let run = Run::resume(self, dir, sighting);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
@@ -395,9 +397,8 @@ impl Daemon {
                 wake = Some(now + TRY_AGAIN);
                 break;
             }
-            for action in plan.actions {
-                self.execute(job, action, plan.outlook);
-            }
+            // What follows an action that failed may rest on it.
+            let _ = plan.actions.into_iter().all(|action| self.execute(job, action, plan.outlook));
         }
         if let Some(slot) = self.slots.get_mut(job) {
             if let Some(old) = slot.wake.take() {

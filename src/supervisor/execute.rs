@@ -122,10 +122,27 @@ impl Run {
                 Some(watched)
             }
             Standing::Ending { wrapper } => wrapper,
-            Standing::Ended { wall, usage, .. } => {
-                self.ended = Some((wall, usage));
+            Standing::NeverBegan => {
+                self.conclude(clock::now(), observed::never_began(), Usage::default());
                 None
             }
+            Standing::Ended { wall, how, usage, recorded, .. } => {
+                if recorded {
+                    self.ended = Some((wall, usage));
+                } else {
+                    self.conclude(wall, how, usage);
+                }
+                None
+            }
+        }
+    }
+
+    /// Records an end that the wrapper did not, so that it is told the same way for ever.
+    fn conclude(&mut self, at: Moment, ended: Ended, usage: Usage) {
+        let (version, run_id) = (VERSION, self.seen.id.clone());
+        self.ended = Some((at, usage));
+        if let Err(error) = self.dir.write_exited(&Exited { version, run_id, at, ended, usage }) {
+            warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
         }
     }
 
@@ -149,8 +166,8 @@ fn read_report(daemon: &Daemon, job: &JobId) -> Option<Report> {
 }
 
 impl Daemon {
-    /// Executes one action for a job.
-    pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) {
+    /// Executes one action for a job. False: it failed, and is tried again later.
+    pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) -> bool {
         let done = match action {
             Action::Start { job: declared, history, why } => self.start(&declared, history, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
@@ -160,7 +177,8 @@ impl Daemon {
             Action::Report => self.report(job, outlook),
             Action::Forget => self.forget(job),
         };
-        let Some(slot) = self.slots.get_mut(job) else { return };
+        let succeeded = done.is_ok();
+        let Some(slot) = self.slots.get_mut(job) else { return succeeded };
         match done {
             Ok(()) => {
                 if slot.failing.take().is_some() {
@@ -176,6 +194,7 @@ impl Daemon {
                 slot.hold_until = Some(clock::boot() + TRY_AGAIN);
             }
         }
+        succeeded
     }
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
@@ -427,12 +446,7 @@ impl Daemon {
             && WaitStatus::from_raw(status).is_some()
         {
             // Its wrapper died, so it became our child, and we are the ones who saw it end.
-            let ended = Ended::Waited { status };
-            let (version, run_id, usage) = (VERSION, run.seen.id.clone(), Usage::default());
-            let exited = Exited { version, run_id, at: clock::now(), ended, usage };
-            if let Err(error) = run.dir.write_exited(&exited) {
-                warn!(job = %job, "cannot record an exit: {error}");
-            }
+            run.conclude(clock::now(), Ended::Waited { status }, Usage::default());
         }
         let sighting = match observed::look(&run.dir, clock::now()) {
             Ok(sighting) => sighting,

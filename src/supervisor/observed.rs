@@ -47,6 +47,8 @@ pub enum Standing {
         /// The wrapper; `None` if it went away just now.
         wrapper: Option<PidFd>,
     },
+    /// Nothing lives, and nothing ever ran: the wrapper records the process before it lets it run.
+    NeverBegan,
     /// Nothing lives.
     Ended {
         /// When; `None` if that was in another boot.
@@ -57,6 +59,8 @@ pub enum Standing {
         how: Ended,
         /// What it used.
         usage: Usage,
+        /// It stands in `exited.json`.
+        recorded: bool,
     },
 }
 
@@ -122,6 +126,7 @@ fn stand(
         wall: now,
         how: Ended::Lost(cause),
         usage: Usage::default(),
+        recorded: false,
     };
     if wrapper_lives && same_boot {
         let Some(started) = started else {
@@ -136,30 +141,21 @@ fn stand(
     }
     if let Some(exited) = exited {
         let at = same_boot.then_some(exited.at);
-        return Ok(Standing::Ended { at, wall: exited.at, how: exited.ended, usage: exited.usage });
+        let (wall, how, usage) = (exited.at, exited.ended, exited.usage);
+        return Ok(Standing::Ended { at, wall, how, usage, recorded: true });
+    }
+    if started.is_none() && !exit_damaged {
+        return Ok(Standing::NeverBegan);
     }
     if !same_boot {
         return Ok(lost(LostCause::HostRebooted));
     }
-    match started {
-        None if exit_damaged => Ok(lost(LostCause::RecordDamaged)),
-        // The wrapper records the process before it lets it run, so nothing ran.
-        None => Ok(Standing::Ended {
-            at: Some(now),
-            wall: now,
-            how: Ended::NotStarted(StartError {
-                stage: Stage::Wrapper,
-                errno: None,
-                detail: "the wrapper ended before it started the workload".into(),
-            }),
-            usage: Usage::default(),
-        }),
-        Some(started) => match open_living(&started.process)? {
-            Some(process) => Ok(Standing::Running { watched: process, orphaned: true }),
-            None if exit_damaged => Ok(lost(LostCause::RecordDamaged)),
-            None => Ok(lost(LostCause::WrapperLost)),
-        },
-    }
+    let living = started.map(|started| open_living(&started.process)).transpose()?.flatten();
+    Ok(match living {
+        Some(process) => Standing::Running { watched: process, orphaned: true },
+        None if exit_damaged => lost(LostCause::RecordDamaged),
+        None => lost(LostCause::WrapperLost),
+    })
 }
 
 /// The process, if it lives; a zombie does not.
@@ -196,4 +192,14 @@ impl Sighting {
             released: false,
         }
     }
+}
+
+/// The end of a run whose wrapper went away before it started anything.
+#[must_use]
+pub fn never_began() -> Ended {
+    Ended::NotStarted(StartError {
+        stage: Stage::Wrapper,
+        errno: None,
+        detail: "the wrapper ended before it started the workload".into(),
+    })
 }

@@ -144,7 +144,7 @@ fn row(layout: &Layout, declared: &super::declared::Declared, job: &JobId) -> Ro
         }
         Some(Standing::Starting) => "starting",
         Some(Standing::Ending { .. }) => "stopping",
-        Some(Standing::Ended { .. }) | None => match (&report, declared.wanted(job)) {
+        Some(Standing::Ended { .. } | Standing::NeverBegan) | None => match (&report, declared.wanted(job)) {
             _ if !errors.is_empty() && report.is_none() => "invalid",
             (_, Wanted::Disabled(_)) => "disabled",
             // Written as running, and nothing lives: its exit is not reported yet.
