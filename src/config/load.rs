@@ -97,18 +97,14 @@ pub fn read(path: &Path, trust: Option<&mut Trust>) -> Result<Text, Problem> {
     if meta.len() > MAX_SIZE {
         return Err(too_large());
     }
-    Ok(Text { text: decode(&mut &file)?, stamp: Stamp::of(&meta) })
+    Ok(Text { text: read_stream(&mut &file)?, stamp: Stamp::of(&meta) })
 }
 
-/// Reads standard input under the same bounds.
+/// Reads a stream, such as standard input, under the same bounds.
 ///
 /// # Errors
 /// One problem, placed on the input as a whole.
-pub fn read_stdin() -> Result<String, Problem> {
-    decode(&mut io::stdin().lock())
-}
-
-fn decode(source: &mut dyn Read) -> Result<String, Problem> {
+pub fn read_stream(source: &mut dyn Read) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     source
         .take(MAX_SIZE + 1)

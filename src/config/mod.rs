@@ -10,4 +10,5 @@ pub mod problem;
 pub mod profiles;
 pub mod resolve;
 pub mod schema;
+pub mod settings;
 pub mod suggest;

@@ -60,15 +60,34 @@ pub fn parse<T: Tables>(text: &str) -> Parsed<T> {
 /// not written in the file. `None` for the file as a whole.
 #[must_use]
 pub fn locate(text: &str, at: &At) -> Option<Range<usize>> {
-    let (path, want_key) = match at {
-        At::File => return None,
-        At::Span(span) => return Some(span.clone()),
-        At::Key(path) => (path, true),
-        At::Value(path) => (path, false),
-    };
-    let (table, _) = DeTable::parse_recoverable(text);
+    Places::of(text).locate(at)
+}
+
+/// A text, read once to find any number of places in it.
+pub struct Places<'a>(Spanned<DeTable<'a>>);
+
+impl<'a> Places<'a> {
+    /// Reads a text.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        Self(DeTable::parse_recoverable(text).0)
+    }
+
+    /// As [`locate`].
+    #[must_use]
+    pub fn locate(&self, at: &At) -> Option<Range<usize>> {
+        match at {
+            At::File => None,
+            At::Span(span) => Some(span.clone()),
+            At::Key(path) => find(self.0.get_ref(), path, true),
+            At::Value(path) => find(self.0.get_ref(), path, false),
+        }
+    }
+}
+
+fn find(table: &DeTable<'_>, path: &KeyPath, want_key: bool) -> Option<Range<usize>> {
     let mut found: Option<Range<usize>> = None;
-    let mut here = Cursor::Table(table.get_ref());
+    let mut here = Cursor::Table(table);
     for step in &path.0 {
         let (key, value) = match (here, step) {
             (Cursor::Table(table), Step::Key(name)) => match entry(table, name) {

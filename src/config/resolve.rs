@@ -79,6 +79,9 @@ pub struct Declared {
 pub struct Resolved {
     /// Its jobs: one, or one per instance. Empty if something is wrong.
     pub jobs: Vec<Declared>,
+    /// The (first) job as far as it could be read, if something is wrong. For the linter only: the
+    /// values that are wrong are missing from it.
+    pub attempt: Option<Declared>,
     /// What is wrong.
     pub problems: Vec<Problem>,
 }
@@ -97,6 +100,12 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
     let merged = overlay(base, &own);
     workload_problems(file, &merged, &mut problems);
     let entries = instances(file, &mut problems);
+    if entries.len() > 1 && expanded_size(&merged, entries.len()) > MOST_EXPANDED {
+        problems.push(too_many_instances(format!(
+            "the jobs of this template come to more than {} MiB",
+            MOST_EXPANDED >> 20
+        )));
+    }
     if file.instances.is_none() && uses_instance(&merged) {
         problems.push(
             Problem::error(
@@ -107,27 +116,27 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
             .help("add `instances = [...]`, or write `%%i` for the two characters"),
         );
     }
-    if !problems.is_empty() {
-        return Resolved { jobs: Vec::new(), problems };
-    }
-    let mut jobs = Vec::new();
-    for entry in &entries {
+    let declare = |entry: &Option<String>| {
         let id = match entry {
             Some(entry) => JobId::instance(stem, entry),
             None => JobId::new(stem),
         };
-        // Both names were checked above.
-        let Ok(id) = id else { continue };
+        let id = id.ok()?;
         let expanded = expand(merged.clone(), &id, entry.as_deref().unwrap_or(""));
-        jobs.extend(finish(id, expanded));
+        finish(id, expanded)
+    };
+    if problems.is_empty() {
+        Resolved { jobs: entries.iter().filter_map(declare).collect(), attempt: None, problems }
+    } else {
+        let attempt = entries.first().and_then(declare);
+        Resolved { jobs: Vec::new(), attempt, problems }
     }
-    Resolved { jobs, problems }
 }
 
 /// Reads the values of a job file or profile, one by one.
 #[must_use]
 pub fn layer(file: &JobFile, kind: FileKind) -> (Layer, Vec<Problem>) {
-    let mut read = Reader { problems: Vec::new() };
+    let mut read = Reader::default();
     let layer = read.layer(file);
     if kind == FileKind::Profile {
         let command = file.exec.as_ref().is_some_and(|exec| exec.command.is_some());
@@ -289,6 +298,19 @@ fn workload_problems(file: &JobFile, merged: &Layer, problems: &mut Vec<Problem>
     }
 }
 
+/// Most instances of a template, and most bytes that its values come to in all of them: enough for
+/// any machine, and little enough that no file can fill the memory.
+const MOST_INSTANCES: usize = 1_000;
+const MOST_EXPANDED: usize = 16 << 20;
+
+/// An upper bound of the bytes that the values of a template come to in all its instances.
+fn expanded_size(layer: &Layer, entries: usize) -> usize {
+    let mut size = 0usize;
+    let longest = 2 * crate::model::ids::MAX_NAME + 1;
+    texts(&mut layer.clone(), &mut |text| size += text.len() + text.matches('%').count() * longest);
+    size.saturating_mul(entries)
+}
+
 /// The entries of a template, or one `None` for a job of its own.
 fn instances(file: &JobFile, problems: &mut Vec<Problem>) -> Vec<Option<String>> {
     let Some(entries) = &file.instances else { return vec![None] };
@@ -303,11 +325,19 @@ fn instances(file: &JobFile, problems: &mut Vec<Problem>) -> Vec<Option<String>>
             .help("name an instance, or write `enabled = false`"),
         );
     }
+    if entries.len() > MOST_INSTANCES {
+        problems.push(too_many_instances(format!(
+            "`instances` has {} entries; at most {MOST_INSTANCES} are allowed",
+            entries.len()
+        )));
+        return vec![None];
+    }
+    let mut seen = BTreeSet::new();
     for (n, entry) in entries.iter().enumerate() {
         let at = At::Value(path.clone().index(n));
         if let Err(error) = check_name(entry) {
             problems.push(bad_name("instance", entry, &error, at));
-        } else if entries[..n].contains(entry) {
+        } else if !seen.insert(entry) {
             problems.push(
                 Problem::error("duplicate-instance", at, format!("instance `{entry}` is named twice"))
                     .help("remove one of the two"),
@@ -315,6 +345,11 @@ fn instances(file: &JobFile, problems: &mut Vec<Problem>) -> Vec<Option<String>>
         }
     }
     entries.iter().cloned().map(Some).collect()
+}
+
+fn too_many_instances(message: String) -> Problem {
+    Problem::error("too-many-instances", At::Value(KeyPath::of("instances")), message)
+        .help("spread them over several files")
 }
 
 fn bad_name(what: &str, name: &str, error: &NameError, at: At) -> Problem {
@@ -386,12 +421,19 @@ fn uses_instance(layer: &Layer) -> bool {
 }
 
 /// Reads values, and notes what is wrong with them.
-struct Reader {
-    problems: Vec<Problem>,
+#[derive(Default)]
+pub(super) struct Reader {
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Reader {
-    fn error(&mut self, code: &'static str, at: At, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        code: &'static str,
+        at: At,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.problems.push(Problem::error(code, at, message).help(help));
     }
 
@@ -706,7 +748,7 @@ impl Reader {
         }
     }
 
-    fn path(&mut self, path: &'static str, text: Option<&String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, path: &'static str, text: Option<&String>) -> Option<PathBuf> {
         text.map(|text| {
             self.absolute(KeyPath::of(path), text);
             PathBuf::from(text)
@@ -751,7 +793,13 @@ impl Reader {
         mask
     }
 
-    fn integer(&mut self, path: &'static str, value: Option<i64>, min: i64, max: i64) -> Option<i64> {
+    pub(super) fn integer(
+        &mut self,
+        path: &'static str,
+        value: Option<i64>,
+        min: i64,
+        max: i64,
+    ) -> Option<i64> {
         value.and_then(|value| self.range(KeyPath::of(path), value, min, max))
     }
 
@@ -824,7 +872,7 @@ impl Reader {
         self.error(code, At::Value(KeyPath::of(path)), format!("{path}: {error}"), help);
     }
 
-    fn choice<T: for<'de> Deserialize<'de>>(
+    pub(super) fn choice<T: for<'de> Deserialize<'de>>(
         &mut self,
         path: &'static str,
         text: Option<&String>,

@@ -1,0 +1,75 @@
+//! PURE: from `supervisor.toml` to the supervisor's settings.
+
+use std::path::PathBuf;
+
+use super::problem::{At, KeyPath, Problem};
+use super::resolve::Reader;
+use super::schema::{LogLevel, SupervisorFile};
+
+/// What `supervisor.toml` came to, with every default filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Ended runs kept per job.
+    pub keep: usize,
+    /// Variables handed on to workloads, beside the built-in list.
+    pub pass: Vec<String>,
+    /// Least severe lines that are logged.
+    pub log_level: LogLevel,
+    /// The wrapper; `None`: beside the supervisor's own program.
+    pub wrapper: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { keep: 20, pass: Vec::new(), log_level: LogLevel::default(), wrapper: None }
+    }
+}
+
+/// Resolves `supervisor.toml`. A value that is wrong has its default in the result.
+#[must_use]
+pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
+    let mut read = Reader::default();
+    let default = Settings::default();
+    let keep = file.reports.as_ref().and_then(|reports| reports.keep);
+    let keep = read.integer("reports.keep", keep, 1, 10_000).and_then(|keep| usize::try_from(keep).ok());
+    let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
+    let wrapper = read.path("wrapper", file.wrapper.as_ref());
+    let pass = file.environment.as_ref().and_then(|environment| environment.pass.clone()).unwrap_or_default();
+    for (n, name) in pass.iter().enumerate() {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            read.error(
+                "bad-env-name",
+                At::Value(KeyPath::of("environment.pass").index(n)),
+                format!("{name:?} is no name of an environment variable"),
+                "use letters, digits and '_'; the value comes from the supervisor's own environment",
+            );
+        }
+    }
+    let settings = Settings {
+        keep: keep.unwrap_or(default.keep),
+        pass,
+        log_level: level.unwrap_or(default.log_level),
+        wrapper,
+    };
+    (settings, read.problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse::parse;
+
+    #[test]
+    fn settings_have_defaults_and_wrong_ones_are_told() {
+        let read = |text: &str| resolve(&parse::<SupervisorFile>(text).value);
+        assert_eq!(read(""), (Settings::default(), vec![]));
+        let (settings, problems) = read(
+            "wrapper = \"ffrtmp\"\n[reports]\nkeep = 0\n[log]\nlevel = \"loud\"\n[environment]\npass = [\"A\", \"B=1\"]\n",
+        );
+        let codes: Vec<&str> = problems.iter().map(|p| p.code).collect();
+        assert_eq!(codes, ["out-of-range", "unknown-value", "relative-path", "bad-env-name"]);
+        assert_eq!(settings.keep, 20);
+        let (settings, problems) = read("[reports]\nkeep = 5\n[log]\nlevel = \"debug\"\n");
+        assert_eq!((settings.keep, settings.log_level, problems), (5, LogLevel::Debug, vec![]));
+    }
+}

@@ -1,0 +1,115 @@
+//! From a text to what it declares and all that is wrong with it: parser, resolver and rules in one
+//! call. The daemon puts a file in force that has no error; `validate` shows everything.
+
+use std::collections::BTreeMap;
+
+use super::rules::{self, Check, Context};
+use crate::config::parse::{Parsed, parse};
+use crate::config::problem::{At, Level, Problem, Step};
+use crate::config::profiles::Profiles;
+use crate::config::resolve::{Declared, resolve};
+use crate::config::schema::{JobFile, SupervisorFile};
+use crate::config::settings::{self, Settings};
+
+/// What rules may know beside the file itself. An input, so that verdicts can be repeated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Cores of the machine (`std::thread::available_parallelism`).
+    pub cores: usize,
+    /// Permission bits of the file (stat(2)); `None` for what is no file.
+    pub mode: Option<u32>,
+}
+
+/// A job file that was checked.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What it says, as far as it could be read.
+    pub file: JobFile,
+    /// The jobs it declares: none if there is an error.
+    pub declared: Vec<Declared>,
+    /// What is wrong with it, errors and warnings.
+    pub problems: Vec<Problem>,
+}
+
+/// Checks a job file. `stem` is its name without the ending.
+#[must_use]
+pub fn check_job(stem: &str, text: &str, profiles: &Profiles, facts: &Facts) -> Checked {
+    let Parsed { value: file, mut problems } = parse::<JobFile>(text);
+    if problems.iter().any(|problem| problem.code == "syntax") {
+        return Checked { file, declared: Vec::new(), problems };
+    }
+    let resolved = resolve(stem, &file, profiles);
+    let misread = !problems.is_empty();
+    // A misspelt `exec` or `command` was told already; that it is missing would be told twice.
+    problems.extend(resolved.problems.into_iter().filter(|p| !(misread && p.code == "no-workload")));
+    let jobs = match resolved.attempt {
+        _ if !problems.iter().all(is_contained) => Vec::new(),
+        Some(attempt) => vec![attempt],
+        None => resolved.jobs,
+    };
+    if let Some(first) = jobs.first() {
+        let context = Context::new(&file, first, facts);
+        for rule in rules::RULES {
+            if let Check::Job(check) = rule.check {
+                check(&context, &mut problems);
+            }
+        }
+    }
+    let good = problems.iter().all(|problem| problem.level == Level::Warning);
+    Checked { file, declared: if good { jobs } else { Vec::new() }, problems }
+}
+
+/// Whether the meaning of the rest of the file does not hang on the place of a problem, so that the
+/// rules may judge the rest in the same run.
+fn is_contained(problem: &Problem) -> bool {
+    if problem.code == "unknown-key" || problem.code == "systemd-key" {
+        return true;
+    }
+    match &problem.at {
+        At::File | At::Span(_) => false,
+        At::Key(path) | At::Value(path) => match path.0.as_slice() {
+            [Step::Key(table), Step::Key(key), ..] if table == "exec" => key != "command",
+            [Step::Key(top), ..] => {
+                ["description", "tags", "intent", "constraints", "timeouts", "exec"].contains(&top.as_ref())
+            }
+            _ => false,
+        },
+    }
+}
+
+/// Checks profile files, by name, together with the built-in ones. A file that could not be read is
+/// `None`. The problems are those of each file; a name without problems may be missing.
+#[must_use]
+pub fn check_profiles(
+    texts: &BTreeMap<String, Option<String>>,
+) -> (Profiles, BTreeMap<String, Vec<Problem>>) {
+    let mut problems: BTreeMap<String, Vec<Problem>> = BTreeMap::new();
+    let mut files = BTreeMap::new();
+    for (name, text) in texts {
+        let parsed = text.as_deref().map(parse::<JobFile>);
+        // A file with errors is no profile: half of one might loosen what the other half limits.
+        let file = match parsed {
+            Some(Parsed { value, problems: found }) if found.is_empty() => Some(value),
+            Some(Parsed { problems: found, .. }) => {
+                problems.insert(name.clone(), found);
+                None
+            }
+            None => None,
+        };
+        files.insert(name.clone(), file);
+    }
+    let (profiles, found) = Profiles::build(&files);
+    for (name, found) in found {
+        problems.entry(name).or_default().extend(found);
+    }
+    (profiles, problems)
+}
+
+/// Checks `supervisor.toml`. A value that is wrong has its default in the settings.
+#[must_use]
+pub fn check_supervisor(text: &str) -> (Settings, Vec<Problem>) {
+    let Parsed { value, mut problems } = parse::<SupervisorFile>(text);
+    let (settings, found) = settings::resolve(&value);
+    problems.extend(found);
+    (settings, problems)
+}

@@ -1,0 +1,63 @@
+//! For people: path, line and column, the source line with carets, what is wrong, what to do.
+
+use std::io::{self, IsTerminal, Write};
+
+use annotate_snippets::{AnnotationKind, Group, Level as Shown, Origin, Renderer, Snippet};
+
+use super::Findings;
+use crate::config::problem::Level;
+use crate::lint::diagnostic::Diagnostic;
+
+/// Whether standard output takes colours: a terminal that can, and nobody who asked for none.
+#[must_use]
+pub fn wants_color() -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stdout().is_terminal() && !set("NO_COLOR") && !dumb
+}
+
+/// Prints each finding, and a line that counts them.
+///
+/// # Errors
+/// Those of the output.
+pub fn print(findings: &Findings, color: bool, out: &mut dyn Write) -> io::Result<()> {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    for diagnostic in &findings.diagnostics {
+        writeln!(out, "{}\n", renderer.render(&[group(diagnostic)]))?;
+    }
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (errors, warnings) = (findings.count(Level::Error), findings.count(Level::Warning));
+    let files = count(findings.files, "file");
+    let found: Vec<String> = [(errors, "error"), (warnings, "warning")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| count(n, what))
+        .collect();
+    if found.is_empty() {
+        return writeln!(out, "{files}: nothing wrong");
+    }
+    let first = findings.diagnostics.first().map_or("CODE", |diagnostic| diagnostic.code);
+    writeln!(out, "{} in {files}; `ffrtmp-sup explain {first}` tells more", found.join(", "))
+}
+
+fn group(diagnostic: &Diagnostic) -> Group<'_> {
+    let level = match diagnostic.level {
+        Level::Error => Shown::ERROR,
+        Level::Warning => Shown::WARNING,
+    };
+    let title = level.primary_title(&diagnostic.message).id(diagnostic.code);
+    let origin = Origin::path(&diagnostic.path);
+    let mut group = match &diagnostic.place {
+        None => title.element(origin),
+        // The path is given apart from the source, which may be only a part of a long line.
+        Some(place) => title.element(origin.line(place.line).char_column(place.column)).element(
+            Snippet::source(&place.source)
+                .line_start(place.line)
+                .annotation(AnnotationKind::Primary.span(place.marked.clone())),
+        ),
+    };
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Shown::HELP.message(help));
+    }
+    group
+}
