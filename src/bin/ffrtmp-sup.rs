@@ -1,14 +1,23 @@
 //! The supervisor's command line: arguments in, exit codes out.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
+use ffrtmp::config::load::{self, Trust};
 use ffrtmp::config::paths::{Layout, UserDirs};
+use ffrtmp::config::problem::Level;
 use ffrtmp::config::schema::{FileKind, json_schema_of};
+use ffrtmp::config::settings::Settings;
+use ffrtmp::lint::check::check_supervisor;
+use ffrtmp::lint::diagnostic::Diagnostic;
 use ffrtmp::lint::render::{Format, human};
 use ffrtmp::lint::{rules, validate};
+use ffrtmp::model::ids::JobId;
+use ffrtmp::supervisor::{daemon, preview, status};
+use ffrtmp::telemetry::{self, LogFormat};
 
 /// Declarative, non-owning supervision of media workloads.
 #[derive(Parser)]
@@ -23,6 +32,34 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the jobs that the folder declares, until SIGTERM or SIGINT; the workloads run on.
+    Supervise {
+        /// The wrapper program. Default: `wrapper` of supervisor.toml, or ffrtmp beside this program.
+        #[arg(long, value_name = "PATH")]
+        wrapper: Option<PathBuf>,
+        /// How log lines look. Default: the journal if standard error leads there, else human.
+        #[arg(long, value_name = "FORMAT")]
+        log_format: Option<LogLines>,
+    },
+    /// Show what the supervisor would do, and why. Exit 0: nothing, 3: changes, 1: errors.
+    Plan {
+        /// Files that are not in force yet: a folder with jobs.d in it, or a folder of job files.
+        folder: Option<PathBuf>,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what runs and what does not.
+    Status {
+        /// Only this job, with all that is known of it.
+        job: Option<String>,
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
+        /// Keep looking, until interrupted.
+        #[arg(long)]
+        watch: bool,
+    },
     /// Check files: jobs, profiles, supervisor.toml.
     Validate(ValidateArgs),
     /// Explain the code of an error or a warning; without one, list all.
@@ -35,6 +72,12 @@ enum Command {
         /// Which kind of file.
         kind: Kind,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogLines {
+    Human,
+    Json,
 }
 
 #[derive(clap::Args)]
@@ -113,6 +156,37 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
+        Command::Supervise { wrapper, log_format } => supervise(layout(cli.root)?, wrapper, log_format),
+        Command::Plan { folder, json } => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            if let Some(folder) = &folder {
+                std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+            }
+            let outcome = preview::run(&layout(cli.root)?, folder.as_deref(), json, &mut out)?;
+            out.flush()?;
+            Ok(match outcome {
+                preview::Outcome::Nothing => 0,
+                preview::Outcome::Errors => 1,
+                preview::Outcome::Changes => 3,
+            })
+        }
+        Command::Status { job, json, watch } => {
+            let job = job.map(|name| JobId::try_from(name.clone()).with_context(|| format!("{name:?}")));
+            let width = io::stdout().is_terminal().then(terminal_size::terminal_size).flatten();
+            let width = width.map(|(width, _)| usize::from(width.0));
+            let options =
+                status::Options { layout: layout(cli.root)?, job: job.transpose()?, json, watch, width };
+            if status::run(&options, &mut io::stdout().lock())? {
+                return Ok(0);
+            }
+            let name = options.job.map(|job| job.to_string()).unwrap_or_default();
+            writeln!(
+                io::stderr(),
+                "ffrtmp-sup: there is no job {name:?}: no file in {} declares it, and nothing is recorded of it",
+                options.layout.jobs_d.display()
+            )?;
+            Ok(1)
+        }
         Command::Validate(args) => {
             let format = args.format.into();
             let options = validate::Options {
@@ -136,6 +210,50 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(0)
         }
     }
+}
+
+fn supervise(layout: Layout, wrapper: Option<PathBuf>, lines: Option<LogLines>) -> anyhow::Result<u8> {
+    let settings = settings_of(&layout)?;
+    let format = match lines {
+        None => LogFormat::Auto,
+        Some(LogLines::Human) => LogFormat::Human,
+        Some(LogLines::Json) => LogFormat::Json,
+    };
+    telemetry::init(format, settings.log_level)?;
+    let wrapper = match wrapper.or_else(|| settings.wrapper.clone()) {
+        Some(wrapper) => wrapper,
+        None => std::env::current_exe()
+            .context("cannot tell where this program is; give --wrapper")?
+            .with_file_name("ffrtmp"),
+    };
+    daemon::run(daemon::Options { layout, settings, wrapper })?;
+    Ok(0)
+}
+
+/// What `supervisor.toml` says; all defaults if it is not there. With an error in it nothing begins:
+/// half of a configuration is none.
+fn settings_of(layout: &Layout) -> anyhow::Result<Settings> {
+    let path = &layout.supervisor_toml;
+    if !path.try_exists().with_context(|| path.display().to_string())? {
+        return Ok(Settings::default());
+    }
+    let mut trust = Trust::new(nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let (text, settings, problems) = match load::read(path, Some(&mut trust)) {
+        Ok(read) => {
+            let (settings, problems) = check_supervisor(&read.text);
+            (read.text, settings, problems)
+        }
+        Err(problem) => (String::new(), Settings::default(), vec![problem]),
+    };
+    let mut bad = false;
+    for found in Diagnostic::all(path, &text, &problems) {
+        bad |= found.level == Level::Error;
+        writeln!(io::stderr(), "{found}")?;
+    }
+    if bad {
+        anyhow::bail!("{} has errors; mend it, or remove it for the defaults", path.display());
+    }
+    Ok(settings)
 }
 
 fn explain(code: Option<&str>) -> anyhow::Result<u8> {

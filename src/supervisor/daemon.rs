@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::OpenOptions;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -477,11 +477,15 @@ pub(super) fn remove(job: &JobId, dir: RunDir) {
 }
 
 /// Tells `events` when a descriptor becomes readable: a process has ended, or a pipe was closed.
-pub(super) fn tell_when_readable<T: AsRawFd + Send + Sync + 'static>(
+pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
     source: T,
     event: Event,
     events: &UnboundedSender<Event>,
 ) -> io::Result<tokio::task::AbortHandle> {
+    #[allow(
+        deprecated,
+        reason = "it trusts the source to keep its descriptor open, which those that own theirs do"
+    )]
     let source = AsyncFd::with_interest(source, Interest::READABLE)?;
     let events = events.clone();
     let task = tokio::spawn(async move {

@@ -425,7 +425,7 @@ impl Told {
     fn of(path: &Path, text: &str, problems: &[Problem]) -> Self {
         let (errors, warnings): (Vec<_>, Vec<_>) =
             Diagnostic::all(path, text, problems).into_iter().partition(|found| found.level == Level::Error);
-        let lines = |found: Vec<Diagnostic>| found.iter().map(Diagnostic::one_line).collect();
+        let lines = |found: Vec<Diagnostic>| found.iter().map(ToString::to_string).collect();
         Self { errors: lines(errors), warnings: lines(warnings) }
     }
 }

@@ -175,6 +175,10 @@ impl Sighting {
             Standing::Starting => Phase::Starting,
             Standing::Running { .. } => Phase::Running { since: began.unwrap_or(self.spec.created.boot) },
             Standing::Ending { .. } => Phase::Ending,
+            Standing::NeverBegan => {
+                let at = Some(self.spec.created.boot);
+                Phase::Ended { started: None, at, how: never_began(), reported }
+            }
             Standing::Ended { at, how, .. } => {
                 Phase::Ended { started: at.and(began), at: at.map(|at| at.boot), how: how.clone(), reported }
             }
