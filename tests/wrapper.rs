@@ -13,6 +13,7 @@ use ffrtmp::linux::process::{self, PidFd};
 use ffrtmp::linux::{clock, priority};
 use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit};
 use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
+use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
     Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, Stop, Timeouts, Workload,
@@ -20,7 +21,7 @@ use ffrtmp::model::job::{
 use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::signal::Signal;
 use ffrtmp::runs::dir::{self, RunDir};
-use ffrtmp::runs::record::{Exited, Spec, StartHistory, Started, VERSION};
+use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
 use tempfile::TempDir;
 
