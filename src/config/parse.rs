@@ -131,8 +131,25 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<Entry<'a, 'i>> {
 }
 
 fn syntax(error: &toml::de::Error) -> Problem {
+    // The parser's own words, which are many; these are the mistakes that are made most.
+    const HELP: &[(&str, &str)] = &[
+        ("must be quoted", "put the text in quotes"),
+        (
+            "basic string",
+            "close the text with a quote; a backslash in it is written twice, or use 'quotes' like these",
+        ),
+        ("literal string", "close the text with a quote"),
+        ("duplicate key", "a key, and a [table], stands only once: remove one of the two"),
+        ("unclosed array", "close the list with `]`, and put commas between its entries"),
+        ("unclosed table", "close the name of the table with `]`"),
+        ("unclosed inline table", "close the table with `}`"),
+        ("recursion limit", "no key of ours nests this deep"),
+    ];
     let at = error.span().map_or(At::File, At::Span);
-    Problem::error("syntax", at, format!("this is not TOML: {}", error.message()))
+    let said = error.message().lines().collect::<Vec<_>>().join("; ");
+    let help = HELP.iter().rfind(|(part, _)| said.contains(part));
+    let help = help.map_or("check quotes, commas and brackets here and in front of it", |(_, help)| help);
+    Problem::error("syntax", at, format!("this is not TOML: {said}")).help(help)
 }
 
 fn wrong_type(error: &toml::de::Error, place: Option<&KeyPath>) -> Problem {
@@ -146,7 +163,19 @@ fn wrong_type(error: &toml::de::Error, place: Option<&KeyPath>) -> Problem {
     let said =
         said.replace("expected i64", "expected an integer").replace("expected a map", "expected a table");
     let subject = place.map_or_else(|| "this value".into(), |path| format!("{path}"));
-    Problem::error("wrong-type", at, format!("{subject} has the wrong type: {said}"))
+    const HELP: &[(&str, &str)] = &[
+        ("expected a boolean", "write true or false, without quotes"),
+        ("expected an integer or a string", "write a whole number, or a text in quotes"),
+        ("expected an integer", "write a whole number, without quotes"),
+        ("expected a string", "write a text, in quotes"),
+        ("expected an array of strings", "write a list of texts: [\"one\", \"two\"]"),
+        ("expected a sequence", "write a list: [\"one\", \"two\"]"),
+        ("expected struct", "this is a table: write [name] in front of its keys, or { key = value }"),
+        ("expected a table", "this is a table: write [name] in front of its keys, or { key = value }"),
+    ];
+    let help = HELP.iter().find(|(expected, _)| said.contains(expected));
+    let help = help.map_or("see the reference of this key for what it takes", |(_, help)| help);
+    Problem::error("wrong-type", at, format!("{subject} has the wrong type: {said}")).help(help)
 }
 
 fn unknown_keys<T: Tables>(table: &DeTable<'_>, path: &KeyPath, problems: &mut Vec<Problem>) {
