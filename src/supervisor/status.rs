@@ -164,7 +164,8 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
         Wanted::Run(job) if job.exec().is_none() => ATTACH_UNSUPPORTED.to_owned(),
         _ => note(report.as_ref(), &errors, next_start_at, pid.is_some()),
     };
-    let output = Some(layout.logs().join(format!("{job}.log"))).filter(|path| path.exists());
+    let log = layout.logs().join(format!("{job}.log"));
+    let output = log.metadata().is_ok_and(|meta| meta.len() > 0).then_some(log);
     Row { job: job.clone(), state, pid, seconds, restarts, next_start_at, output, errors, note, report }
 }
 
