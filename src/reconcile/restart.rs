@@ -38,8 +38,8 @@ impl Why {
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Policy => "its restart policy does not start it again",
-            Self::Limit => "it reached restart.limit; an edit of [exec] starts it again",
+            Self::Policy => "restart.policy does not start it again, an edit of [exec] does",
+            Self::Limit => "it reached restart.limit, and an edit of [exec] starts it again",
         }
     }
 }

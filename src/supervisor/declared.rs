@@ -234,6 +234,9 @@ impl Declared {
     fn folder(&mut self, folder: PathBuf, required: bool, pass: &mut Pass) -> Option<Vec<(String, PathBuf)>> {
         let files = match load::list(&folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !required => Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err("there is no such folder; make it (mkdir -p)".to_owned())
+            }
             Err(error) => Err(error.to_string()),
             Ok(files) => pass
                 .trust

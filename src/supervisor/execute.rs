@@ -107,7 +107,9 @@ impl Run {
         if let Some(started) = sighting.started
             && self.started.is_none()
         {
-            self.note_start(&started);
+            // It was held, and then could not execute its program: it never ran.
+            let ran = !matches!(sighting.standing, Standing::Ended { how: Ended::NotStarted(_), .. });
+            self.note_start(&started, ran);
             self.started = Some(started);
         }
         match sighting.standing {
@@ -146,10 +148,10 @@ impl Run {
         }
     }
 
-    fn note_start(&mut self, started: &Started) {
+    fn note_start(&mut self, started: &Started, ran: bool) {
         self.report.pid = Some(started.process.pid);
         self.report.constraints.clone_from(&started.constraints);
-        if self.report.started_at.is_none() {
+        if ran && self.report.started_at.is_none() {
             self.report.started_at = Some(started.at.wall);
             let text = format!("running, pid {}", started.process.pid);
             self.report.event(started.at.wall, State::Running, text);
@@ -377,7 +379,10 @@ impl Daemon {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let Phase::Ended { started, at, how, reported } = &mut run.seen.phase else { return Ok(()) };
         *reported = true;
-        let verdict = judge(&run.seen.job, how, run.seen.stop.map(|stop| stop.reason));
+        let mut verdict = judge(&run.seen.job, how, run.seen.stop.map(|stop| stop.reason));
+        if let Outlook::Down(why) = outlook {
+            verdict.message = format!("{}; {}", verdict.message, why.describe());
+        }
         let never_ran = matches!(how, Ended::NotStarted(_));
         let lasted = match (started, at) {
             (Some(started), Some(at)) if !never_ran => Some(at.since(*started).as_secs_f64()),
@@ -387,10 +392,11 @@ impl Daemon {
             (run.report.pid, run.report.started_at) = (None, None);
         }
         let (ended, usage) = run.ended.unwrap_or_else(|| (clock::now(), Usage::default()));
-        info!(
-            job = %job, run = %run.seen.id, state = ?verdict.state, reason = ?verdict.reason,
-            "{}", verdict.message
-        );
+        if verdict.state == State::Completed || run.seen.stop.is_some() {
+            info!(job = %job, run = %run.seen.id, "{}", verdict.message);
+        } else {
+            warn!(job = %job, run = %run.seen.id, "{}", verdict.message);
+        }
         run.report.end(ended.wall, lasted, usage, verdict);
         run.report.next_start_at = next_start(outlook);
         let report = run.report.clone();

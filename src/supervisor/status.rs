@@ -1,6 +1,7 @@
 //! `ffrtmp-sup status`: what runs and what does not, from files and records, with or without a supervisor.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -49,6 +50,8 @@ struct Row {
     seconds: Option<f64>,
     restarts: u32,
     next_start_at: Option<WallTime>,
+    /// Where what the job printed is, if that went to a file.
+    output: Option<PathBuf>,
     /// Why the job's file is not in force.
     errors: Vec<String>,
     note: String,
@@ -161,7 +164,9 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
         Wanted::Run(job) if job.exec().is_none() => ATTACH_UNSUPPORTED.to_owned(),
         _ => note(report.as_ref(), &errors, next_start_at, pid.is_some()),
     };
-    Row { job: job.clone(), state, pid, seconds, restarts, next_start_at, errors, note, report }
+    let log = layout.logs().join(format!("{job}.log"));
+    let output = log.metadata().is_ok_and(|meta| meta.len() > 0).then_some(log);
+    Row { job: job.clone(), state, pid, seconds, restarts, next_start_at, output, errors, note, report }
 }
 
 fn note(report: Option<&Report>, errors: &[String], next: Option<WallTime>, live: bool) -> String {
@@ -234,6 +239,9 @@ fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
         field("time", &time(seconds))?;
     }
     field("restarts", &row.restarts.to_string())?;
+    if let Some(output) = &row.output {
+        field("output", &output.display().to_string())?;
+    }
     if let Some(next) = row.next_start_at {
         field("next start", &next.to_string())?;
     }
