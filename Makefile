@@ -30,7 +30,7 @@ fmt: ## format the code
 
 bench: release ## measure the release build beside its references
 	@scripts/setup bench
-	FFRTMP_BIN_DIR="$(abspath $(DIST))" cargo bench --locked
+	FFRTMP_BIN_DIR="$(abspath $(DIST))" RUSTFLAGS="$(STATIC)" cargo bench --locked --target $(MUSL) --bench supervision
 
 release: $(DIST)/ffrtmp $(DIST)/ffrtmp-sup ## static binaries in target/dist
 

@@ -13,6 +13,7 @@ use ffrtmp::linux::process::{self, PidFd};
 use ffrtmp::linux::{clock, priority};
 use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit};
 use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
+use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
     Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, Stop, Timeouts, Workload,
@@ -20,7 +21,7 @@ use ffrtmp::model::job::{
 use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::signal::Signal;
 use ffrtmp::runs::dir::{self, RunDir};
-use ffrtmp::runs::record::{Exited, Spec, StartHistory, Started, VERSION};
+use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
 use tempfile::TempDir;
 
@@ -87,6 +88,7 @@ impl Place {
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
             log: dir.path().join("logs/job.log"),
             history: StartHistory::default(),
+            open_files: None,
         };
         Self { dir, spec }
     }
@@ -642,4 +644,16 @@ fn the_command_line_tells_what_is_not_there_yet() {
     }
     assert_eq!(run(&["detached", "--run-dir", "/x"]).status.code(), Some(2));
     assert!(run(&["--version"]).stdout.starts_with(b"ffrtmp "));
+}
+
+#[test]
+fn what_is_not_asked_for_is_not_inherited_from_us_either() {
+    let mut case = Place::shell("nice; ulimit -Sn");
+    case.spec.open_files = Some(77);
+    // Of this thread only, and the wrapper's from its start.
+    let thread = u32::try_from(nix::unistd::gettid().as_raw()).ok().and_then(Pid::new).expect("a thread");
+    ffrtmp::linux::sys::set_nice(thread, 3).expect("a higher nice value is always allowed");
+    let ended = case.finish();
+    assert_eq!(ended.ended, Ended::Waited { status: 0 }, "{}", case.log());
+    assert_eq!(case.log(), "0\n77\n");
 }

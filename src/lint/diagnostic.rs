@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn columns_count_characters() {
-        let at = place("a = 1\nä = \"ö\" x\n", 15..16);
+        let at = place("a = 1\nä = \"ö\" x\n", 16..17);
         assert_eq!((at.line, at.column, at.source.as_str()), (2, 9, "ä = \"ö\" x"));
         assert_eq!(&at.source[at.marked], "x");
     }

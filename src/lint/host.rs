@@ -154,7 +154,7 @@ fn read_encoders(text: &str) -> BTreeSet<String> {
 
 #[cfg(test)]
 impl Host {
-    /// A machine for tests: two CPUs, the controllers cpu and memory, and an ffmpeg with one encoder.
+    /// A machine for tests: two CPUs, no controller for tasks, and an ffmpeg with one encoder.
     pub(super) fn for_tests() -> Self {
         let encoders = HashMap::from([(
             PathBuf::from("/bin/sh"),
@@ -163,7 +163,7 @@ impl Host {
         Self {
             path: "/usr/bin:/bin".into(),
             uid: geteuid().as_raw(),
-            controllers: Some(BTreeSet::from(["cpu".into(), "memory".into()])),
+            controllers: Some(BTreeSet::from(["cpu".into(), "cpuset".into(), "io".into(), "memory".into()])),
             online: "0-1".into(),
             encoders: Mutex::new(encoders),
         }

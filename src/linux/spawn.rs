@@ -468,13 +468,16 @@ impl Setup<'_> {
     unsafe fn priorities(&self) {
         // SAFETY: as in `child`.
         unsafe {
-            if let Some(nice) = self.plan.nice
-                && libc::setpriority(libc::PRIO_PROCESS as _, 0, nice.into()) == -1
-            {
+            // What is not asked for is the kernel's default, not what the supervisor happens to have:
+            // with an inherited oom_score_adj of -1000 no limit of the job's would ever end it. Where
+            // the kernel refuses, nothing was promised.
+            let nice = self.plan.nice.unwrap_or(0);
+            if libc::setpriority(libc::PRIO_PROCESS as _, 0, nice.into()) == -1 && self.plan.nice.is_some() {
                 self.tell(NICE, errno());
             }
-            if let Some(value) = &self.plan.oom_score_adj
-                && let Err(errno) = write_oom_score_adj(value)
+            let value = self.plan.oom_score_adj.as_deref();
+            if let Err(errno) = write_oom_score_adj(value.unwrap_or(c"0"))
+                && value.is_some()
             {
                 self.tell(OOM_SCORE_ADJ, errno);
             }

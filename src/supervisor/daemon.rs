@@ -35,6 +35,10 @@ use crate::model::time::BootTime;
 use crate::reconcile::plan::{Action, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
 
+/// What is told of an attach job.
+pub const ATTACH_UNSUPPORTED: &str =
+    "[attach] is not part of this version yet: the process is neither observed nor constrained";
+
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
 
@@ -46,6 +50,9 @@ pub const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Before a run is looked at again that gives no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Exit statuses of children that are kept before those that mean nothing are dropped.
+const MOST_REAPED: usize = 1024;
 
 /// What a supervisor is started with.
 #[derive(Debug)]
@@ -417,10 +424,9 @@ impl Daemon {
         match self.declared.wanted(job) {
             Wanted::Run(declared) if matches!(declared.workload, Workload::Attach(_)) => {
                 let slot = self.slots.entry(job.clone()).or_default();
-                let what = "[attach] is not part of this version yet: the process is neither observed nor constrained";
-                if slot.failing.as_deref() != Some(what) {
-                    warn!(job = %job, "{what}");
-                    slot.failing = Some(what.into());
+                if slot.failing.as_deref() != Some(ATTACH_UNSUPPORTED) {
+                    warn!(job = %job, "{ATTACH_UNSUPPORTED}");
+                    slot.failing = Some(ATTACH_UNSUPPORTED.into());
                 }
                 Wanted::Held
             }
@@ -446,14 +452,16 @@ impl Daemon {
                 Ok(_) => {}
             }
         }
-        // Only the statuses of orphaned workloads mean anything.
-        let orphans: BTreeSet<i32> = self
-            .slots
-            .values()
-            .filter_map(|slot| slot.run.as_ref()?.orphan())
-            .map(|pid| pid.as_raw())
-            .collect();
-        self.reaped.retain(|pid, _| orphans.contains(pid));
+        // Only the statuses of orphaned workloads mean anything; of wrappers they pile up.
+        if self.reaped.len() > MOST_REAPED {
+            let orphans: BTreeSet<i32> = self
+                .slots
+                .values()
+                .filter_map(|slot| slot.run.as_ref()?.orphan())
+                .map(|pid| pid.as_raw())
+                .collect();
+            self.reaped.retain(|pid, _| orphans.contains(pid));
+        }
     }
 
     /// A last report is on disk: nothing is lost any more if the run's directory goes.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::daemon::ATTACH_UNSUPPORTED;
 use super::survey;
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
@@ -94,7 +95,7 @@ pub fn run(
         if let Wanted::Run(job) = &wanted
             && matches!(job.workload, Workload::Attach(_))
         {
-            let reason = "[attach] is not part of this version yet".to_owned();
+            let reason = ATTACH_UNSUPPORTED.to_owned();
             steps.push(Step { job: job.id.clone(), action: Kind::Unsupported, reason, changes: Vec::new() });
             continue;
         }

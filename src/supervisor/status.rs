@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::daemon::ATTACH_UNSUPPORTED;
+use super::declared::Declared;
 use super::observed::Standing;
 use super::{lock, survey};
 use crate::config::paths::Layout;
@@ -125,7 +127,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
     Ok(true)
 }
 
-fn row(layout: &Layout, declared: &super::declared::Declared, job: &JobId) -> Row {
+fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
     let report = survey::report_of(layout, job);
     let sighting = survey::run_of(layout, job);
     let errors = declared.errors(job.stem()).to_vec();
@@ -155,7 +157,10 @@ fn row(layout: &Layout, declared: &super::declared::Declared, job: &JobId) -> Ro
     };
     let next_start_at = report.as_ref().and_then(|report| report.next_start_at);
     let restarts = report.as_ref().map_or(0, |report| report.restarts);
-    let note = note(report.as_ref(), &errors, next_start_at, pid.is_some());
+    let note = match declared.wanted(job) {
+        Wanted::Run(job) if job.exec().is_none() => ATTACH_UNSUPPORTED.to_owned(),
+        _ => note(report.as_ref(), &errors, next_start_at, pid.is_some()),
+    };
     Row { job: job.clone(), state, pid, seconds, restarts, next_start_at, errors, note, report }
 }
 

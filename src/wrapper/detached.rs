@@ -11,6 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::linux::{clock, priority, process, spawn, sys};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::RunId;
@@ -116,6 +118,12 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         let detail = "attaching to a running process is not supported by this version yet".into();
         return Err(StartError { stage: Stage::Wrapper, errno: None, detail });
     };
+    if let Some(soft) = spec.open_files
+        && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+    {
+        // Lowering it cannot fail, and programs that use select(2) break on what the supervisor needs.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+    }
     let constraints = &spec.job.constraints;
     let plan = spawn::Plan::new(exec, &spec.environment, constraints)?;
     let mut notes = Vec::new();

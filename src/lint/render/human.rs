@@ -23,7 +23,16 @@ pub fn wants_color() -> bool {
 pub fn print(findings: &Findings, color: bool, out: &mut dyn Write) -> io::Result<()> {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     for diagnostic in &findings.diagnostics {
-        writeln!(out, "{}\n", renderer.render(&[group(diagnostic)]))?;
+        let text = renderer.render(&[group(diagnostic)]);
+        // The place is ours: of a long line only a part is shown, in which columns count differently.
+        match (&diagnostic.place, text.split_once('\n')) {
+            (Some(place), Some((title, rest))) => {
+                let (line, column) = (place.line, place.column);
+                let margin = line.to_string().len();
+                writeln!(out, "{title}\n{:margin$}--> {}:{line}:{column}\n{rest}\n", "", diagnostic.path)?;
+            }
+            _ => writeln!(out, "{text}\n")?,
+        }
     }
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let (errors, warnings) = (findings.count(Level::Error), findings.count(Level::Warning));
@@ -46,11 +55,9 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
         Level::Warning => Shown::WARNING,
     };
     let title = level.primary_title(&diagnostic.message).id(diagnostic.code);
-    let origin = Origin::path(&diagnostic.path);
     let mut group = match &diagnostic.place {
-        None => title.element(origin),
-        // The path is given apart from the source, which may be only a part of a long line.
-        Some(place) => title.element(origin.line(place.line).char_column(place.column)).element(
+        None => title.element(Origin::path(&diagnostic.path)),
+        Some(place) => title.element(
             Snippet::source(&place.source)
                 .line_start(place.line)
                 .annotation(AnnotationKind::Primary.span(place.marked.clone())),

@@ -21,8 +21,99 @@ macro_rules! rules {
 }
 
 rules! {
+    abrupt_stop_signal
+    account_not_found
+    attach_by_pid
+    attach_one_of
+    bad_cpu_max
+    bad_cpus
+    bad_env_name
+    bad_io_class
+    bad_io_max
+    bad_name
+    bad_umask
+    bad_unit
+    broken_profile
+    cannot_switch_user
+    continuous_file_job
+    controller_missing
+    cpu_not_online
+    cpu_quota_and_max
+    delay_above_max
+    detaching_program
+    device_missing
+    duplicate_instance
     duplicate_job
+    empty_command
+    encoder_missing
+    env_file_unreadable
+    exec_and_attach
+    exposed_secret
+    ffmpeg_input_timeout
+    ffmpeg_no_input
+    ffmpeg_overwrite
+    ffmpeg_stdin
+    filter_with_copy
+    fragile_mp4
+    gst_no_eos
+    gst_stop_signal
+    incomplete_limit
+    input_from_stdin
+    instance_outside_template
+    limit_never_reached
+    live_hls_restart
+    match_all
+    media_into_log
+    memory_high_above_limit
+    missing_unit
+    missing_working_dir
+    never_oom_killed
+    no_effect_on_attached
+    no_instances
+    no_workload
+    not_a_file
+    not_in_profile
+    not_utf8
+    nul_character
+    oneshot_live_input
+    out_of_range
+    output_is_input
+    profile_cycle
+    profile_encoder_unused
+    program_not_found
+    progress_into_log
+    progress_pipe_closed
+    push_without_re
+    quota_above_cores
+    redundant_wrapper
+    relative_path
+    repeated_profile
+    restart_against_lifecycle
+    shell_string
+    shell_syntax
+    shell_without_exec
+    short_stop_timeout
+    sla_of_test
+    stats_in_log
+    stop_of_attached
+    strict_not_supported
+    success_code_255
+    syntax
+    systemd_key
+    timeout_of_continuous
+    too_large
+    too_many_instances
+    too_many_problems
     unknown_key
+    unknown_profile
+    unknown_value
+    unlikely_memory
+    unreadable
+    untrusted
+    verbose_log
+    working_dir_missing
+    wrong_type
+    zero_not_success
 }
 
 /// One thing that can be wrong.
@@ -173,6 +264,118 @@ impl Example {
             Self::Profile(text) => Some((FileKind::Profile, text)),
             Self::Supervisor(text) => Some((FileKind::Supervisor, text)),
             Self::Words(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::lint::check::{check_job, check_profiles, check_supervisor};
+
+    const FACTS: Facts = Facts { cores: 4, mode: Some(0o644) };
+
+    /// The codes that an example breaks, as `validate` would tell them.
+    fn codes(example: &Example, with_host: bool) -> BTreeSet<&'static str> {
+        let Some((kind, text)) = example.file() else { return BTreeSet::new() };
+        let mut texts =
+            BTreeMap::from([("broken".to_owned(), Some("[constraints]\nnice = 99\n".to_owned()))]);
+        let mut problems = Vec::new();
+        match kind {
+            FileKind::Job => {
+                let checked = check_job("example", text, &check_profiles(&texts).0, &FACTS);
+                for declared in checked.declared.iter().filter(|_| with_host) {
+                    let context = Context::new(&checked.file, declared, &FACTS);
+                    let host = Host::for_tests();
+                    for rule in RULES {
+                        if let Check::Host(check) = rule.check {
+                            check(&context, &host, &mut problems);
+                        }
+                    }
+                }
+                problems.extend(checked.problems);
+            }
+            FileKind::Profile => {
+                texts.insert("example".into(), Some(text.into()));
+                problems.extend(check_profiles(&texts).1.remove("example").unwrap_or_default());
+            }
+            FileKind::Supervisor => problems.extend(check_supervisor(text).1),
+        }
+        problems.iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn each_bad_example_breaks_its_rule_and_no_other_and_each_good_one_none() {
+        for rule in RULES {
+            let with_host = matches!(rule.check, Check::Host(_));
+            for example in rule.bad.iter().filter(|example| example.file().is_some()) {
+                assert_eq!(codes(example, with_host), BTreeSet::from([rule.code]), "{example:?}");
+            }
+            for example in rule.good {
+                assert_eq!(codes(example, with_host), BTreeSet::new(), "{}: {example:?}", rule.code);
+            }
+        }
+    }
+
+    #[test]
+    fn each_rule_is_explained_and_shown() {
+        for rule in RULES {
+            assert!(rule.explain.len() > 60 && !rule.summary.ends_with('.'), "{}", rule.code);
+            assert!(!rule.bad.is_empty() && !rule.good.is_empty(), "{}", rule.code);
+            let text = explain(rule.code).expect("registered");
+            assert!(text.contains("\nWrong") && text.contains("\nRight"), "{text}");
+        }
+        assert_eq!(explain("no-such-code"), None);
+        assert_eq!(suggest("unknwon-key"), Some("unknown-key"));
+    }
+
+    #[test]
+    fn each_file_is_registered_in_order_under_its_name() {
+        let codes: Vec<&str> = RULES.iter().map(|rule| rule.code).collect();
+        assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
+        assert!(codes.len() >= 30);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lint/rules");
+        for file in fs::read_dir(folder).expect("rules").flatten() {
+            let name = file.file_name().into_string().expect("name");
+            let code = name.trim_end_matches(".rs").replace('_', "-");
+            assert!(code == "mod" || codes.contains(&code.as_str()), "{name} is not registered");
+        }
+    }
+
+    #[test]
+    fn each_code_that_is_emitted_has_a_rule() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = 0;
+        let mut seen = BTreeSet::new();
+        for folder in ["config", "lint"] {
+            for file in fs::read_dir(root.join(folder)).expect("sources").flatten() {
+                let Ok(text) = fs::read_to_string(file.path()) else { continue };
+                let text = text.split("#[cfg(test)]").next().unwrap_or("");
+                for (at, _) in text
+                    .match_indices("error(")
+                    .chain(text.match_indices("warning("))
+                    .chain(text.match_indices("code: "))
+                {
+                    let rest = text[at..].trim_start_matches(|c| c != '(' && c != ':');
+                    let rest = rest[1..].trim_start();
+                    let Some(code) = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
+                        continue;
+                    };
+                    assert!(find(code).is_some(), "{}: no rule for {code:?}", file.path().display());
+                    seen.insert(code.to_owned());
+                    found += 1;
+                }
+            }
+        }
+        // The search itself works.
+        assert!(found > 40, "{found}");
+        for rule in RULES.iter().filter(|rule| matches!(rule.check, Check::Loader)) {
+            let by_variable = ["bad-unit", "missing-unit"].contains(&rule.code);
+            assert!(by_variable || seen.contains(rule.code), "{} is emitted nowhere", rule.code);
         }
     }
 }

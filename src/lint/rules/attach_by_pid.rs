@@ -1,0 +1,35 @@
+//! A process number in a file that outlives it.
+
+use super::{Check, Context, Example, Rule, value};
+use crate::config::problem::{Level, Problem};
+use crate::model::job::{Attach, Workload};
+
+pub static RULE: Rule = Rule {
+    code: "attach-by-pid",
+    level: Level::Warning,
+    summary: "A job is attached by a bare process number",
+    explain: "\
+Process numbers are used again. When the process has ended, or the machine was started anew, the number \
+in the file is that of some other process, or of none; the file is still there and means that one now. \
+`pid_file` and `match` find the right process every time.",
+    bad: &[Example::Job(r#"
+[attach]
+pid = 1234
+"#)],
+    good: &[Example::Job(r#"
+[attach]
+pid_file = "/run/obs.pid"
+"#), Example::Job(r#"
+[attach]
+match = { name = "obs", user = "alice" }
+"#)],
+    check: Check::Job(check),
+};
+
+fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    if let Workload::Attach(Attach::Pid(_)) = context.job.workload {
+        let message = "this number belongs to another process as soon as this one has ended";
+        let help = "use `pid_file` or `match`, which find the process again";
+        problems.push(RULE.problem(value("attach.pid"), message).help(help));
+    }
+}

@@ -1,0 +1,44 @@
+//! A filter for what is not decoded.
+
+use super::{Check, Context, Example, Rule, argument};
+use crate::config::problem::{Level, Problem};
+
+pub static RULE: Rule = Rule {
+    code: "filter-with-copy",
+    level: Level::Error,
+    summary: "A filter together with `-c copy`",
+    explain: "\
+`copy` hands packets on as they are, without decoding them; a filter works on decoded pictures or \
+samples. ffmpeg refuses the two together. Leave out the filter, or name an encoder.",
+    bad: &[Example::Job(r#"
+[exec]
+command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "copy", "-vf", "scale=1280:-2", "/srv/out.mp4"]
+"#)],
+    good: &[Example::Job(r#"
+[exec]
+command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "libx264", "-vf", "scale=1280:-2", "/srv/out.mp4"]
+"#)],
+    check: Check::Job(check),
+};
+
+fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let Some(ffmpeg) = &context.ffmpeg else { return };
+
+    let kinds: [(&[&str], &[&str], &str); 2] = [
+        (&["c", "codec", "c:v", "codec:v", "vcodec"], &["vf", "filter:v"], "vn"),
+        (&["c", "codec", "c:a", "codec:a", "acodec"], &["af", "filter:a"], "an"),
+    ];
+    for output in &ffmpeg.outputs {
+        for (codecs, filters, off) in kinds {
+            let copies = ffmpeg.value_of(output, codecs) == Some("copy");
+            if let Some(filter) = ffmpeg.option_of(output, filters)
+                && copies
+                && ffmpeg.option_of(output, &[off]).is_none()
+            {
+                let message = "a stream that is copied is not decoded, so it cannot be filtered";
+                let help = "remove the filter, or name an encoder instead of copy";
+                problems.push(RULE.problem(argument(filter.index), message).help(help));
+            }
+        }
+    }
+}

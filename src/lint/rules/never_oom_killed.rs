@@ -1,0 +1,40 @@
+//! A limit whose breach cannot be punished.
+
+use super::{Check, Context, Example, Rule, value};
+use crate::config::problem::{Level, Problem};
+
+pub static RULE: Rule = Rule {
+    code: "never-oom-killed",
+    level: Level::Warning,
+    summary: "`oom_score_adj = -1000` together with a memory limit",
+    explain: "\
+With an OOM score of -1000 the kernel never kills the process for memory. When such a workload reaches \
+its own `memory_limit`, there is nobody left to kill: it hangs, neither dead nor alive, in the kernel's \
+allocator. -999 protects it nearly as well and leaves a way out.",
+    bad: &[Example::Job(r#"
+[exec]
+command = ["/usr/bin/true"]
+
+[constraints]
+oom_score_adj = -1000
+memory_limit = "1GiB"
+"#)],
+    good: &[Example::Job(r#"
+[exec]
+command = ["/usr/bin/true"]
+
+[constraints]
+oom_score_adj = -900
+memory_limit = "1GiB"
+"#)],
+    check: Check::Job(check),
+};
+
+fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let constraints = &context.job.constraints;
+    if constraints.oom_score_adj == Some(-1000) && constraints.memory_limit.is_some() {
+        let message = "at its memory limit this workload hangs, for the kernel may not kill it";
+        let help = "use -999, or leave out memory_limit";
+        problems.push(RULE.problem(value("constraints.oom_score_adj"), message).help(help));
+    }
+}

@@ -1,0 +1,40 @@
+//! A job with an end whose input has none.
+
+use super::{Check, Context, Example, Rule, argument};
+use crate::config::problem::{Level, Problem};
+use crate::model::job::{Lifecycle};
+use crate::lint::ffmpeg::is_live;
+
+pub static RULE: Rule = Rule {
+    code: "oneshot-live-input",
+    level: Level::Warning,
+    summary: "A oneshot job reads a live input",
+    explain: "\
+A live stream ends when the sender goes away, for a moment or for good; ffmpeg then ends with exit code \
+0. For a `oneshot` that is completion: the job is done, and does not come back when the stream does. Use \
+`lifecycle = \"continuous\"`. A recording of a certain length is a oneshot: give it `-t`, or \
+`timeouts.run`.",
+    bad: &[Example::Job(r#"
+[exec]
+command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "/srv/out.mkv"]
+"#)],
+    good: &[Example::Job(r#"
+[exec]
+command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-t", "3600", "-c", "copy", "/srv/out.mkv"]
+"#)],
+    check: Check::Job(check),
+};
+
+fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let Some(ffmpeg) = &context.ffmpeg else { return };
+
+    let job = context.job;
+    if job.lifecycle != Lifecycle::Oneshot || job.timeouts.run.is_some() || ffmpeg.has(&["t", "to"]) {
+        return;
+    }
+    if let Some(input) = ffmpeg.inputs.iter().find(|input| is_live(input.url)) {
+        let message = "when this stream breaks off, the job counts as completed and does not come back";
+        let help = "set lifecycle = \"continuous\"; for a recording of a certain length add \"-t\"";
+        problems.push(RULE.problem(argument(input.index), message).help(help));
+    }
+}

@@ -1,0 +1,33 @@
+//! A file that is to be read and written at once.
+
+use super::{Check, Context, Example, Rule, argument};
+use crate::config::problem::{Level, Problem};
+
+pub static RULE: Rule = Rule {
+    code: "output-is-input",
+    level: Level::Error,
+    summary: "An output of ffmpeg is also its input",
+    explain: "\
+ffmpeg cannot change a file in place: it would empty the file before it has read it, and so refuses to \
+begin. Write to another name, and rename it afterwards.",
+    bad: &[Example::Job(r#"
+[exec]
+command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/in.mp4"]
+"#)],
+    good: &[Example::Job(r#"
+[exec]
+command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/out.mp4"]
+"#)],
+    check: Check::Job(check),
+};
+
+fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let Some(ffmpeg) = &context.ffmpeg else { return };
+
+    for output in ffmpeg.outputs.iter().filter(|output| ffmpeg.is_plain_file(output)) {
+        if ffmpeg.inputs.iter().any(|input| ffmpeg.is_plain_file(input) && input.url == output.url) {
+            let message = "ffmpeg cannot change a file in place: this one is its input as well";
+            problems.push(RULE.problem(argument(output.index), message).help("write to another file"));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A restart policy at odds with what the job is.
+
+use super::{Check, Context, Example, Rule, value};
+use crate::config::problem::{Level, Problem};
+use crate::model::job::{Lifecycle, RestartPolicy, Workload};
+
+pub static RULE: Rule = Rule {
+    code: "restart-against-lifecycle",
+    level: Level::Warning,
+    summary: "The restart policy contradicts the lifecycle",
+    explain: "\
+`lifecycle` says what an exit means: for a `oneshot`, exit 0 is completion; for a `continuous` job, \
+every exit is unexpected.
+
+A continuous job with the policy `never` stays down after its first hiccup, and with ffmpeg that is not \
+even an error: when a live input closes, ffmpeg ends with exit code 0. A oneshot with `always` does its \
+work again and again, for ever.",
+    bad: &[Example::Job(r#"
+lifecycle = "continuous"
+[exec]
+command = ["/usr/bin/true"]
+
+[restart]
+policy = "never"
+"#), Example::Job(r#"
+[exec]
+command = ["/usr/bin/true"]
+
+[restart]
+policy = "always"
+"#)],
+    good: &[Example::Job(r#"
+lifecycle = "continuous"
+[exec]
+command = ["/usr/bin/true"]
+
+[restart]
+policy = "always"
+"#), Example::Job(r#"
+[exec]
+command = ["/usr/bin/true"]
+
+[restart]
+policy = "on-failure"
+"#)],
+    check: Check::Job(check),
+};
+
+fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
+    let job = context.job;
+    if matches!(job.workload, Workload::Attach(_)) {
+        return;
+    }
+    let (message, help) = match (job.lifecycle, job.restart.policy) {
+        (Lifecycle::Continuous, RestartPolicy::Never) => (
+            "a continuous job that never restarts stays down after its first exit",
+            "use \"always\", or lifecycle = \"oneshot\" if the job has an end",
+        ),
+        (Lifecycle::Oneshot, RestartPolicy::Always) => (
+            "a oneshot job that always restarts does its work again and again",
+            "use \"on-failure\", or lifecycle = \"continuous\" if the job has no end",
+        ),
+        _ => return,
+    };
+    problems.push(RULE.problem(value("restart.policy"), message).help(help));
+}
