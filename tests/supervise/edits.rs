@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::harness::{COUNTS_SIGNALS, Site, await_true, events, nice_of_threads, oom_score_adj, shell, sleeper};
+use crate::harness::{
+    COUNTS_SIGNALS, Site, await_true, events, nice_of_threads, oom_score_adj, shell, sleeper,
+};
 
 /// A process with several threads that is surely here: a supervisor that has nothing to do.
 fn threads(site: &Site, keys: &str) -> String {
@@ -31,7 +33,10 @@ fn priorities_change_in_the_kernel_on_every_thread_and_go_back_to_their_defaults
         list.into_iter().find(|status| status["name"] == name).unwrap_or_default()
     };
     let nice = applied(&report, "nice");
-    assert_eq!((&nice["requested"], &nice["applied"], &nice["actual"]), (&"7".into(), &true.into(), &"7".into()));
+    assert_eq!(
+        (&nice["requested"], &nice["applied"], &nice["actual"]),
+        (&"7".into(), &true.into(), &"7".into())
+    );
     assert_eq!(applied(&report, "oom_score_adj")["actual"], "400");
     site.assert_untouched("job", &live);
 
@@ -74,11 +79,19 @@ fn an_edit_of_exec_restarts_with_one_signal() {
     let after = site.running_anew("job", &before);
     assert!(!before.lives() && after.pid() != before.pid());
     let report = site.await_history("job", &before.run);
-    assert_eq!((&report["state"], &report["exit_reason"]), (&"completed".into(), &"success".into()), "{report:#}");
+    assert_eq!(
+        (&report["state"], &report["exit_reason"]),
+        (&"completed".into(), &"success".into()),
+        "{report:#}"
+    );
     assert_eq!(report["platform_sla_reason"], "stopped_on_request");
     assert_eq!((site.terms("job"), site.output("job").matches("bye").count()), (1, 1));
     let report = site.report("job").expect("a report");
-    assert_eq!((&report["restarts"], events(&report)[0]), (&0.into(), "starting after an edit"), "{report:#}");
+    assert_eq!(
+        (&report["restarts"], events(&report)[0]),
+        (&0.into(), "starting after an edit"),
+        "{report:#}"
+    );
     site.settle();
     site.assert_untouched("job", &after);
 }
@@ -94,7 +107,12 @@ fn a_second_edit_during_a_stop_sends_no_second_signal_and_the_last_one_counts() 
     site.put("job", &shell("", "echo third; sleep 1000"));
     site.running_anew("job", &before);
     site.await_output("job", "third");
-    assert_eq!((site.terms("job"), site.output("job").contains("second")), (1, false), "{}", site.output("job"));
+    assert_eq!(
+        (site.terms("job"), site.output("job").contains("second")),
+        (1, false),
+        "{}",
+        site.output("job")
+    );
 }
 
 #[test]
@@ -123,7 +141,7 @@ fn a_profile_changes_all_its_jobs_in_place_and_a_broken_one_none() {
     await_true("both have the mended value", || all(9));
     fs::remove_file(site.path("profiles.d/calm.toml")).expect("removed");
     // Its jobs' files are wrong now, and what runs is left alone.
-    site.await_log("calm\"");
+    site.await_log("no profile `calm`");
     site.settle();
     assert!(all(9));
     jobs.iter().zip(&live).for_each(|(job, live)| site.assert_untouched(job, live));

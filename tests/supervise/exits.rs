@@ -108,7 +108,10 @@ fn a_workload_finds_its_environment_its_instance_and_its_output_file() {
         ),
     );
     assert_eq!(ended(&site, "channel@a")["state"], "completed");
-    assert_eq!(site.output("channel@a"), format!("before\nfile table-a a channel@a 100% channel@a\n{root}\nerr\n"));
+    assert_eq!(
+        site.output("channel@a"),
+        format!("before\nfile table-a a channel@a 100% channel@a\n{root}\nerr\n")
+    );
     let b = ended(&site, "channel@b");
     assert!(events(&b).last().is_some_and(|text| text.contains("b.env")), "it has no env file: {b:#}");
 }
@@ -128,16 +131,17 @@ fn as_many_ended_runs_are_kept_as_supervisor_toml_says() {
     }
     await_true("history is pruned", || site.history("clip") == runs[2..]);
     let last = &runs[3..];
-    await_true("run directories but the last are removed", || {
-        names(&site.path("state/runs/clip")) == last
-    });
+    await_true("run directories but the last are removed", || names(&site.path("state/runs/clip")) == last);
 }
 
 #[test]
 fn without_its_wrapper_a_workload_runs_on_and_its_exit_is_not_lost() {
     let site = Site::started();
-    site.put("orphan", &shell("", "until [ -e /proc/$PPID/none ]; do sleep 0.05; [ -e \"$GO\" ] && exit 7; done")
-        .replace("[exec]", &format!("[exec]\nenv = {{ GO = \"{}\" }}", site.path("go").display())));
+    site.put(
+        "orphan",
+        &shell("", "until [ -e /proc/$PPID/none ]; do sleep 0.05; [ -e \"$GO\" ] && exit 7; done")
+            .replace("[exec]", &format!("[exec]\nenv = {{ GO = \"{}\" }}", site.path("go").display())),
+    );
     let live = site.running("orphan");
     let wrapper = site.wrapper("orphan", &live);
     send(&wrapper, Signal::KILL);
@@ -165,5 +169,8 @@ fn an_exit_that_nobody_saw_is_unknown_and_the_platforms_fault() {
     let report = ended(&site, "orphan");
     assert_eq!((&report["state"], &report["exit_reason"]), (&"unknown".into(), &"unknown".into()));
     assert_eq!((&report["exit_code"], &report["signal"]), (&Value::Null, &Value::Null));
-    assert_eq!((&report["platform_sla"], &report["platform_sla_reason"]), (&false.into(), &"exit_lost".into()));
+    assert_eq!(
+        (&report["platform_sla"], &report["platform_sla_reason"]),
+        (&false.into(), &"exit_lost".into())
+    );
 }

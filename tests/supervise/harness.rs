@@ -127,6 +127,7 @@ pub struct Site {
     pub root: PathBuf,
     supervisor: RefCell<Option<Child>>,
     number: Cell<u32>,
+    barriers: Cell<u32>,
     _dir: TempDir,
 }
 
@@ -136,7 +137,13 @@ impl Site {
         let dir = tempfile::tempdir().expect("a directory");
         chmod(dir.path(), 0o700);
         let root = dir.path().canonicalize().expect("a path");
-        let site = Self { root, supervisor: RefCell::new(None), number: Cell::new(0), _dir: dir };
+        let site = Self {
+            root,
+            supervisor: RefCell::new(None),
+            number: Cell::new(0),
+            barriers: Cell::new(0),
+            _dir: dir,
+        };
         for folder in ["jobs.d", "profiles.d", "drafts"] {
             fs::create_dir(site.path(folder)).expect("made");
         }
@@ -247,11 +254,12 @@ impl Site {
     /// Waits until everything that was done to the folder so far has had its effect: files that come
     /// later were looked at, twice, so that what followed from the first look is done.
     pub fn settle(&self) {
-        for round in ["barrier-one", "barrier-two"] {
-            let before = self.said(round);
-            self.put(round, "not TOML at all");
-            await_true("a file is looked at", || self.said(round) > before);
-            fs::remove_file(self.job_file(round)).expect("removed");
+        for _ in 0..2 {
+            self.barriers.set(self.barriers.get() + 1);
+            let barrier = format!("barrier-{}", self.barriers.get());
+            self.put(&barrier, "not TOML at all");
+            self.await_log(&format!("{barrier}.toml:1:"));
+            self.remove(&barrier);
         }
     }
 

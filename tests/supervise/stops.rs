@@ -55,7 +55,11 @@ fn a_run_that_takes_longer_than_it_may_is_stopped_for_a_timeout() {
     site.put("slow", &shell("[stop]\ntimeout = \"5s\"\n[timeouts]\nrun = \"400ms\"", COUNTS_SIGNALS));
     let live = site.running("slow");
     let report = site.await_history("slow", &live.run);
-    assert_eq!((&report["exit_reason"], &report["platform_sla"]), (&"timeout".into(), &true.into()), "{report:#}");
+    assert_eq!(
+        (&report["exit_reason"], &report["platform_sla"]),
+        (&"timeout".into(), &true.into()),
+        "{report:#}"
+    );
     assert_eq!((&report["state"], &report["exit_code"]), (&"killed".into(), &0.into()));
     let seconds = report["duration_sec"].as_f64().expect("seconds");
     assert!((0.4..10.0).contains(&seconds), "{seconds}");
