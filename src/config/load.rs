@@ -208,6 +208,8 @@ impl Trust {
     }
 
     fn check_folders(&self, folder: &Path) -> Result<(), String> {
+        // The parent of a bare file name is the empty path.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let real = folder.canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
         for folder in real.ancestors() {
             let meta = fs::metadata(folder).map_err(|error| format!("{}: {error}", folder.display()))?;

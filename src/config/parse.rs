@@ -33,8 +33,10 @@ pub fn parse<T: Tables>(text: &str) -> Parsed<T> {
         return Parsed { value: T::default(), problems };
     }
     let mut problems = Vec::new();
-    unknown_keys::<T>(table.get_ref(), &KeyPath::default(), &mut problems);
     let mut cuts: Vec<KeyPath> = Vec::new();
+    check_keys::<T>(table.get_ref(), &KeyPath::default(), &mut problems, &mut cuts);
+    let mut table = table;
+    cuts.iter().for_each(|cut| remove(table.get_mut(), &cut.0));
     let mut next = Some(table);
     while let Some(table) = next.take() {
         match T::deserialize(toml::de::Deserializer::from(table)) {
@@ -42,7 +44,7 @@ pub fn parse<T: Tables>(text: &str) -> Parsed<T> {
             Err(error) => {
                 let (mut table, _) = DeTable::parse_recoverable(text);
                 let place = error.span().and_then(|span| path_of(table.get_ref(), &span));
-                problems.push(wrong_type(&error, place.as_ref()));
+                problems.push(wrong_type(error.message(), error.span(), place.as_ref()));
                 if let Some(place) = place
                     && cuts.len() < MOST
                 {
@@ -131,37 +133,93 @@ fn entry<'a, 'i>(table: &'a DeTable<'i>, name: &str) -> Option<Entry<'a, 'i>> {
 }
 
 fn syntax(error: &toml::de::Error) -> Problem {
+    // The parser's own words, which are many; these are the mistakes that are made most.
+    const HELP: &[(&str, &str)] = &[
+        ("must be quoted", "put the text in quotes"),
+        (
+            "basic string",
+            "close the text with a quote; a backslash in it is written twice, or use 'quotes' like these",
+        ),
+        ("literal string", "close the text with a quote"),
+        ("duplicate key", "a key, and a [table], stands only once: remove one of the two"),
+        ("unclosed array", "close the list with `]`, and put commas between its entries"),
+        ("unclosed table", "close the name of the table with `]`"),
+        ("unclosed inline table", "close the table with `}`"),
+        ("recursion limit", "no key of ours nests this deep"),
+    ];
     let at = error.span().map_or(At::File, At::Span);
-    Problem::error("syntax", at, format!("this is not TOML: {}", error.message()))
+    let said = error.message().lines().collect::<Vec<_>>().join("; ");
+    let help = HELP.iter().find(|(part, _)| said.contains(part));
+    let help = help.map_or("check quotes, commas and brackets here and in front of it", |(_, help)| help);
+    Problem::error("syntax", at, format!("this is not TOML: {said}")).help(help)
 }
 
-fn wrong_type(error: &toml::de::Error, place: Option<&KeyPath>) -> Problem {
-    let at = match (place, error.span()) {
+fn wrong_type(said: &str, span: Option<Range<usize>>, place: Option<&KeyPath>) -> Problem {
+    let at = match (place, span) {
         (Some(path), _) => At::Value(path.clone()),
         (None, Some(span)) => At::Span(span),
         (None, None) => At::File,
     };
-    let said = error.message();
     let said = said.strip_prefix("invalid type: ").unwrap_or(said);
+    // The names of our types mean nothing to a reader.
+    let said = match said.split_once("expected struct ") {
+        Some((before, _)) => format!("{before}expected a table"),
+        None => said.to_owned(),
+    };
     let said =
         said.replace("expected i64", "expected an integer").replace("expected a map", "expected a table");
     let subject = place.map_or_else(|| "this value".into(), |path| format!("{path}"));
-    Problem::error("wrong-type", at, format!("{subject} has the wrong type: {said}"))
+    const HELP: &[(&str, &str)] = &[
+        ("expected a boolean", "write true or false, without quotes"),
+        ("expected an integer or a string", "write a whole number, or a text in quotes"),
+        ("expected an integer", "write a whole number, without quotes"),
+        ("expected a string", "write a text, in quotes"),
+        ("expected an array of strings", "write a list of texts: [\"one\", \"two\"]"),
+        ("expected a sequence", "write a list: [\"one\", \"two\"]"),
+        ("expected a table", "this is a table: write [name] in front of its keys, or { key = value }"),
+    ];
+    let help = HELP.iter().find(|(expected, _)| said.contains(expected));
+    let help = help.map_or("see the reference of this key for what it takes", |(_, help)| help);
+    Problem::error("wrong-type", at, format!("{subject} has the wrong type: {said}")).help(help)
 }
 
-fn unknown_keys<T: Tables>(table: &DeTable<'_>, path: &KeyPath, problems: &mut Vec<Problem>) {
+/// Finds keys that are not known, and values that serde would let pass although they are of the wrong
+/// kind: it reads a struct from an array too, in the order of its fields, and a date as a table.
+fn check_keys<T: Tables>(
+    table: &DeTable<'_>,
+    path: &KeyPath,
+    problems: &mut Vec<Problem>,
+    cuts: &mut Vec<KeyPath>,
+) {
     let dotted = path.to_string();
     let Some((_, known)) = T::TABLES.iter().find(|(table, _)| *table == dotted) else { return };
     let known = known();
     for (key, value) in table.iter() {
         let name = key.get_ref().as_ref();
-        if known.contains(&name) {
-            if let DeValue::Table(inner) = value.get_ref() {
-                unknown_keys::<T>(inner, &path.clone().key(name.to_owned()), problems);
+        if !known.contains(&name) {
+            if problems.len() < MOST {
+                problems.push(unknown_key::<T>(name, &dotted, known, key.span()));
             }
-        } else if problems.len() < MOST {
-            problems.push(unknown_key::<T>(name, &dotted, known, key.span()));
+            continue;
         }
+        let is_table = || {
+            let below = if dotted.is_empty() { name.to_owned() } else { format!("{dotted}.{name}") };
+            T::TABLES.iter().any(|(table, _)| *table == below)
+        };
+        let expected = match value.get_ref() {
+            DeValue::Table(inner) => {
+                check_keys::<T>(inner, &path.clone().key(name.to_owned()), problems, cuts);
+                continue;
+            }
+            DeValue::Array(_) if is_table() => "a table",
+            DeValue::Datetime(_) if is_table() => "a table",
+            DeValue::Datetime(_) => "another kind of value",
+            _ => continue,
+        };
+        let place = path.clone().key(name.to_owned());
+        let said = format!("{}, expected {expected}", value.get_ref().type_str());
+        problems.push(wrong_type(&said, None, Some(&place)));
+        cuts.push(place);
     }
 }
 
@@ -340,6 +398,25 @@ mod tests {
         assert_eq!(help("nice = 1"), "it belongs elsewhere: `nice` in [constraints]");
         assert_eq!(help("[constraints]\nCPUQuota = \"1\""), "here it is `cpu_quota` in [constraints]");
         assert!(help("[Service]\n").contains("[exec]"));
+    }
+
+    #[test]
+    fn what_serde_would_let_pass_is_no_table_either() {
+        for text in [
+            "restart = [\"always\"]",
+            "constraints = 2024-01-01",
+            "tags = 2024-01-01",
+            "description = 2024-01-01",
+            "[exec]\nenv = { a = 2024-01-01 }",
+            "instances = [2024-01-01]",
+            "exec = []",
+            "[exec]\nuser = 2024-01-01",
+            "[exec]\ncommand = [[\"x\"]]",
+            "[[restart]]\npolicy = \"always\"",
+        ] {
+            let seen = codes(text);
+            assert!(matches!(&seen[..], [("wrong-type", _)]), "{text}: {seen:?}");
+        }
     }
 
     #[test]

@@ -102,11 +102,10 @@ impl Profiles {
         for (n, below) in layer.iter().flat_map(|layer| &layer.profiles).enumerate() {
             if depth == DEEPEST {
                 let at = At::Value(KeyPath::of("profiles"));
-                found.push(Problem::error(
-                    "profile-cycle",
-                    at,
-                    format!("profiles nest deeper than {DEEPEST}"),
-                ));
+                found.push(
+                    Problem::error("profile-cycle", at, format!("profiles nest deeper than {DEEPEST}"))
+                        .help("build on fewer profiles at once"),
+                );
                 break;
             }
             if !own.contains_key(below) {

@@ -58,7 +58,8 @@ impl Diagnostic {
         if problems.is_empty() {
             return Vec::new();
         }
-        let path = escape_path(path);
+        // `./` says nothing, and keeps services from finding the file in a repository.
+        let path = escape_path(path.strip_prefix("./").unwrap_or(path));
         let places = Places::of(text);
         let lines = Lines::of(text);
         // Errors before warnings: those decide whether the file is in force.

@@ -178,7 +178,7 @@ impl Work {
         let stem = options.as_name.as_deref().map(|name| name.strip_suffix(".toml").unwrap_or(name));
         if path.as_os_str() == "-" {
             self.items.push(Item {
-                path: format!("{}.toml", stem.unwrap_or("stdin")).into(),
+                path: stem.map_or_else(|| "<stdin>".into(), |stem| format!("{stem}.toml").into()),
                 source: Source::Stdin,
                 kind: options.kind.unwrap_or(FileKind::Job),
                 stem: stem.unwrap_or("stdin").into(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use annotate_snippets::{AnnotationKind, Group, Level as Shown, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level as Shown, Renderer, Snippet};
 
 use super::Findings;
 use crate::config::problem::Level;
@@ -24,15 +24,14 @@ pub fn print(findings: &Findings, color: bool, out: &mut dyn Write) -> io::Resul
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     for diagnostic in &findings.diagnostics {
         let text = renderer.render(&[group(diagnostic)]);
+        let (title, rest) = text.split_once('\n').unwrap_or((&text, ""));
         // The place is ours: of a long line only a part is shown, in which columns count differently.
-        match (&diagnostic.place, text.split_once('\n')) {
-            (Some(place), Some((title, rest))) => {
-                let (line, column) = (place.line, place.column);
-                let margin = line.to_string().len();
-                writeln!(out, "{title}\n{:margin$}--> {}:{line}:{column}\n{rest}\n", "", diagnostic.path)?;
-            }
-            _ => writeln!(out, "{text}\n")?,
+        let margin = diagnostic.place.as_ref().map_or(1, |place| place.line.to_string().len());
+        write!(out, "{title}\n{:margin$}--> {}", "", diagnostic.path)?;
+        if let Some(place) = &diagnostic.place {
+            write!(out, ":{}:{}", place.line, place.column)?;
         }
+        writeln!(out, "\n{rest}{}", if rest.is_empty() { "" } else { "\n" })?;
     }
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let (errors, warnings) = (findings.count(Level::Error), findings.count(Level::Warning));
@@ -55,14 +54,14 @@ fn group(diagnostic: &Diagnostic) -> Group<'_> {
         Level::Warning => Shown::WARNING,
     };
     let title = level.primary_title(&diagnostic.message).id(diagnostic.code);
-    let mut group = match &diagnostic.place {
-        None => title.element(Origin::path(&diagnostic.path)),
-        Some(place) => title.element(
+    let mut group = Group::with_title(title);
+    if let Some(place) = &diagnostic.place {
+        group = group.element(
             Snippet::source(&place.source)
                 .line_start(place.line)
                 .annotation(AnnotationKind::Primary.span(place.marked.clone())),
-        ),
-    };
+        );
+    }
     if let Some(help) = &diagnostic.help {
         group = group.element(Shown::HELP.message(help));
     }

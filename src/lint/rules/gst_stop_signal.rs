@@ -1,6 +1,6 @@
 //! A signal that gst-launch does not end its streams for.
 
-use super::{Check, Context, Example, Rule, value};
+use super::{Check, Context, Example, Rule, argument, value};
 use crate::config::problem::{Level, Problem};
 
 pub static RULE: Rule = Rule {
@@ -29,6 +29,8 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     if context.is_gst_launch() && signal.number() != libc::SIGINT {
         let message = format!("{signal} ends gst-launch before it can finish its output; SIGINT does not");
         let help = "set signal = \"SIGINT\" in [stop], and give gst-launch \"-e\"";
-        problems.push(RULE.problem(value("stop.signal"), message).help(help));
+        let written = context.file.stop.as_ref().is_some_and(|stop| stop.signal.is_some());
+        let at = if written { value("stop.signal") } else { argument(0) };
+        problems.push(RULE.problem(at, message).help(help));
     }
 }

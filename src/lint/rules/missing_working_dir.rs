@@ -49,7 +49,7 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         }
         None => exec.command.iter().enumerate().skip(1).find_map(|(n, text)| {
             let text = text.strip_prefix("location=").unwrap_or(text);
-            let plain = !text.starts_with(['-', '/']) && !text.contains(['=', ' ', ':']);
+            let plain = !text.starts_with(['-', '/', '~']) && !text.contains(['=', ' ', ':', '$']);
             (plain && is_path(text)).then_some((n, text))
         }),
     };

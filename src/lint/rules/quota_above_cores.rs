@@ -39,7 +39,7 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         _ => return,
     };
     if cores > 0 && percent > cores * 100 {
-        let message = format!("this is {percent} % of a core, and the machine has {cores}");
+        let message = format!("the CPU quota is {percent} % of a core, and this machine has {cores}");
         let help = format!("100 is one core; all of this machine are {}", cores * 100);
         problems.push(RULE.problem(value(at), message).help(help));
     }

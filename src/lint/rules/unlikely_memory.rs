@@ -54,6 +54,6 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         } else {
             continue;
         };
-        problems.push(RULE.problem(value(at), format!("this is {size}: {what}")).help(help));
+        problems.push(RULE.problem(value(at), format!("{at} is {size}: {what}")).help(help));
     }
 }

@@ -1,0 +1,14 @@
+//! `ffrtmp-sup supervise`, seen from outside: the real binaries, real files, real processes.
+//!
+//! Each test has a folder, a supervisor and workloads of its own (`harness.rs`), and leaves nothing.
+
+mod harness;
+
+mod commands;
+mod edits;
+mod exits;
+mod files;
+mod folders;
+mod restarts;
+mod stops;
+mod takeover;

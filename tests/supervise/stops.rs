@@ -1,0 +1,104 @@
+//! How a workload is ended: its signal once, then time, then SIGKILL to all that is left.
+
+use std::fs;
+
+use ffrtmp::model::signal::Signal;
+
+use crate::harness::{COUNTS_SIGNALS, STUBBORN, Site, await_true, events, identify, lives, shell};
+
+#[test]
+fn what_ignores_its_signal_is_killed_after_the_timeout_with_its_children() {
+    let site = Site::started();
+    site.put("deaf", &shell("[stop]\ntimeout = \"300ms\"", STUBBORN));
+    let live = site.running("deaf");
+    site.await_output("deaf", "ready");
+    let child = site.output("deaf").trim().rsplit(' ').next().and_then(|pid| identify(pid.parse().ok()?));
+    let child = child.expect("the workload's own child");
+    site.put("deaf", &shell("enabled = false\n[stop]\ntimeout = \"300ms\"", STUBBORN));
+    live.await_end();
+    await_true("its child ends", || !lives(&child));
+    let report = site.await_history("deaf", &live.run);
+    assert_eq!((&report["state"], &report["signal"]), (&"killed".into(), &"SIGKILL".into()), "{report:#}");
+    assert_eq!((&report["exit_reason"], &report["platform_sla"]), (&"signal".into(), &true.into()));
+    assert_eq!(report["platform_sla_reason"], "stopped_on_request");
+    assert!(report["duration_sec"].as_f64() >= Some(0.3), "not before its time: {report:#}");
+    let said = events(&report);
+    assert_eq!(said.iter().filter(|text| text.contains("SIGTERM sent to pid")).count(), 1, "{report:#}");
+    assert!(said.iter().any(|text| text.contains("SIGKILL to 2 processes")), "{report:#}");
+}
+
+#[test]
+fn a_stop_in_progress_survives_the_supervisor_without_a_second_signal() {
+    let site = Site::started();
+    // It notes its signals, and obeys none.
+    let script = "trap 'echo TERM' TERM; sleep 1000 & echo ready; while :; do wait; done";
+    let text = shell("[stop]\ntimeout = \"1500ms\"", script);
+    site.put("deaf", &text);
+    let live = site.running("deaf");
+    site.await_output("deaf", "ready");
+    site.put("deaf", &format!("enabled = false\n{text}"));
+    await_true("the signal arrives", || site.terms("deaf") == 1);
+    site.kill();
+    assert!(site.run_dir("deaf", &live).join("stop.json").exists());
+    site.start();
+    site.settle();
+    assert_eq!(site.status("deaf")["state"], "stopping");
+    live.await_end();
+    let report = site.await_history("deaf", &live.run);
+    assert_eq!((site.terms("deaf"), &report["signal"]), (1, &"SIGKILL".into()), "{report:#}");
+    assert_eq!(report["platform_sla_reason"], "stopped_on_request", "its successor knows who asked");
+}
+
+#[test]
+fn a_run_that_takes_longer_than_it_may_is_stopped_for_a_timeout() {
+    let site = Site::started();
+    site.put("slow", &shell("[stop]\ntimeout = \"5s\"\n[timeouts]\nrun = \"400ms\"", COUNTS_SIGNALS));
+    let live = site.running("slow");
+    let report = site.await_history("slow", &live.run);
+    assert_eq!(
+        (&report["exit_reason"], &report["platform_sla"]),
+        (&"timeout".into(), &true.into()),
+        "{report:#}"
+    );
+    assert_eq!((&report["state"], &report["exit_code"]), (&"killed".into(), &0.into()));
+    let seconds = report["duration_sec"].as_f64().expect("seconds");
+    assert!((0.4..10.0).contains(&seconds), "{seconds}");
+    assert_eq!(site.terms("slow"), 1);
+    site.settle();
+    assert_eq!(site.runs("slow"), 1);
+}
+
+#[test]
+fn a_timeout_that_is_set_while_the_job_runs_counts_from_its_start() {
+    let site = Site::started();
+    site.put("slow", &shell("", "sleep 1000"));
+    let live = site.running("slow");
+    site.put("slow", &shell("[timeouts]\nrun = \"1ms\"", "sleep 1000"));
+    live.await_end();
+    assert_eq!(site.await_history("slow", &live.run)["exit_reason"], "timeout");
+}
+
+#[test]
+fn the_signal_is_the_jobs_own() {
+    let site = Site::started();
+    let script = "trap 'echo INT; exit 0' INT; echo ready; sleep 1000 & wait";
+    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"", script));
+    let live = site.running("obs");
+    site.await_output("obs", "ready");
+    fs::remove_file(site.job_file("obs")).expect("removed");
+    live.await_end();
+    let report = site.await_history("obs", &live.run);
+    assert_eq!((&report["state"], &report["exit_code"]), (&"completed".into(), &0.into()), "{report:#}");
+    assert_eq!(site.output("obs"), "ready\nINT\n", "what is left of it is ended, too");
+}
+
+#[test]
+fn a_signal_from_somebody_else_is_no_request_of_ours() {
+    let site = Site::started();
+    site.put("job", &shell("", "sleep 1000; exit 0"));
+    let live = site.running("job");
+    live.signal(Signal::TERM);
+    let report = site.await_history("job", &live.run);
+    assert_eq!((&report["state"], &report["signal"]), (&"killed".into(), &"SIGTERM".into()));
+    assert_eq!(report["platform_sla_reason"], "workload_failed");
+}

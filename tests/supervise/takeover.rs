@@ -1,0 +1,219 @@
+//! Supervisors come and go, workloads stay: what the next one finds, and what it makes of it.
+
+use std::fs;
+use std::process::Command;
+
+use ffrtmp::model::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{
+    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, nice_of_threads, send, shell, sleeper,
+};
+
+/// Ends a run's processes while no supervisor runs, its wrapper first, so that nobody records an exit.
+fn end_unseen(site: &Site, job: &str, live: &Live) {
+    let wrapper = site.wrapper(job, live);
+    send(&wrapper, Signal::KILL);
+    await_true("the wrapper is gone", || !lives(&wrapper));
+    live.signal(Signal::KILL);
+    live.await_end();
+}
+
+#[test]
+fn workloads_outlive_supervisors_and_the_next_one_takes_them_over() {
+    let site = Site::started();
+    site.put("job", &shell("lifecycle = \"continuous\"", COUNTS_SIGNALS));
+    let live = site.running("job");
+    site.await_output("job", "ready");
+    let before = site.report("job").expect("a report");
+    for signal in [Signal::TERM, Signal::KILL, Signal::from_number(libc::SIGINT).expect("a signal")] {
+        let begin = std::time::Instant::now();
+        let ended = site.end_supervisor(signal);
+        assert!(begin.elapsed().as_secs() < 2, "{signal} took {:?}", begin.elapsed());
+        assert_eq!(ended.code(), (signal != Signal::KILL).then_some(0), "{signal}");
+        assert!(live.lives(), "{signal}");
+        let alone = site.json(&["status", "--json"]);
+        assert_eq!((&alone["supervisor_pid"], &alone["jobs"][0]["state"]), (&Value::Null, &"running".into()));
+        let pid = site.start();
+        site.await_log("took over 1 running workloads");
+        site.settle();
+        site.assert_untouched("job", &live);
+        assert_eq!(site.json(&["status", "--json"])["supervisor_pid"], pid);
+    }
+    let after = site.report("job").expect("a report");
+    assert_eq!((&after["events"], &after["started_at"]), (&before["events"], &before["started_at"]));
+    assert_eq!((site.runs("job"), site.terms("job")), (1, 0));
+    live.signal(Signal::KILL);
+    let report = site.await_history("job", &live.run);
+    assert_eq!((&report["signal"], &report["platform_sla"]), (&"SIGKILL".into(), &true.into()), "{report:#}");
+}
+
+#[test]
+fn an_exit_while_no_supervisor_ran_is_reported_by_the_next() {
+    let site = Site::started();
+    let go = |code: i32| format!("until [ -e {}/go ]; do sleep 0.02; done; exit {code}", site.root.display());
+    site.put("good", &shell("", &go(0)));
+    site.put("bad", &shell("", &go(5)));
+    site.put("live", &shell("lifecycle = \"continuous\"\n[restart]\ndelay = \"10ms\"", &go(6)));
+    let live = ["good", "bad", "live"].map(|job| site.running(job));
+    site.kill();
+    fs::write(site.path("go"), "").expect("written");
+    live.iter().for_each(Live::await_end);
+    fs::remove_file(site.path("go")).expect("removed");
+    assert!(site.history("good").is_empty(), "nobody is there to report");
+    site.start();
+    for ((job, live), code) in ["good", "bad", "live"].iter().zip(&live).zip([0, 5, 6]) {
+        let report = site.await_history(job, &live.run);
+        assert_eq!(
+            (&report["exit_code"], &report["platform_sla"]),
+            (&code.into(), &true.into()),
+            "{report:#}"
+        );
+        assert!(report["usage"]["cpu_sec"].is_number(), "{report:#}");
+    }
+    site.running_anew("live", &live[2]);
+    site.settle();
+    assert_eq!((site.runs("good"), site.runs("bad")), (1, 1), "a oneshot is not run twice");
+}
+
+#[test]
+fn what_was_edited_meanwhile_is_put_right_on_take_over() {
+    let site = Site::started();
+    for job in ["edited", "removed", "disabled", "exec"] {
+        site.put(job, &sleeper("[constraints]\nnice = 1"));
+    }
+    let [edited, removed, disabled, exec] =
+        ["edited", "removed", "disabled", "exec"].map(|job| site.running(job));
+    site.term();
+    site.put("edited", &sleeper("[constraints]\nnice = 5"));
+    site.remove("removed");
+    site.put("disabled", &sleeper("enabled = false"));
+    site.put("exec", &shell("", "sleep 1000; exit 0"));
+    // Somebody else changed what the job asks for: that is put right as well.
+    let renice = Command::new("renice").args(["-n", "9", "-p", &edited.pid().to_string()]).output();
+    assert!(renice.is_ok_and(|output| output.status.success()));
+    site.start();
+    await_true("the edit is in force", || nice_of_threads(edited.pid()) == [5]);
+    disabled.await_end();
+    site.running_anew("exec", &exec);
+    removed.await_end();
+    assert_eq!(site.await_history("removed", &removed.run)["platform_sla_reason"], "stopped_on_request");
+    site.settle();
+    site.assert_untouched("edited", &edited);
+}
+
+#[test]
+fn a_second_supervisor_is_refused_with_the_firsts_pid() {
+    let site = Site::started();
+    site.put("job", &sleeper(""));
+    let live = site.running("job");
+    let wrapper = env!("CARGO_BIN_EXE_ffrtmp");
+    let refused = site.run(&["supervise", "--wrapper", wrapper]);
+    assert_eq!(refused.status.code(), Some(2));
+    let text = String::from_utf8(refused.stderr).expect("text");
+    assert!(text.contains(&format!("(pid {})", site.supervisor_pid())), "{text}");
+    site.settle();
+    site.assert_untouched("job", &live);
+}
+
+#[test]
+fn a_run_that_was_recorded_and_never_began_is_started() {
+    let site = Site::started();
+    site.put("job", &sleeper(""));
+    let live = site.running("job");
+    site.kill();
+    end_unseen(&site, "job", &live);
+    // As after a crash between the record and the start of the wrapper.
+    fs::remove_file(site.run_dir("job", &live).join("started.json")).expect("removed");
+    fs::remove_file(site.path("state/reports/job.json")).expect("removed");
+    site.start();
+    let after = site.running_anew("job", &live);
+    assert_ne!(after.pid(), live.pid());
+    await_true("what never began leaves nothing", || !site.run_dir("job", &live).exists());
+    assert!(site.history("job").is_empty());
+}
+
+#[test]
+fn a_run_of_an_earlier_boot_is_unknown_and_a_continuous_job_goes_on() {
+    let site = Site::started();
+    site.put("live", &sleeper("lifecycle = \"continuous\"\n[restart]\ndelay = \"50m\"\nmax_delay = \"50m\""));
+    site.put("clip", &sleeper(""));
+    let lives = ["live", "clip"].map(|job| (job, site.running(job)));
+    site.kill();
+    // The machine was started anew: the processes are gone, and the records name another boot.
+    for (job, live) in &lives {
+        end_unseen(&site, job, live);
+        let mut spec = site.record(job, live, "spec.json");
+        spec["boot_id"] = "00000000-0000-0000-0000-000000000000".into();
+        site.write_record(job, live, "spec.json", &spec);
+        let mut started = site.record(job, live, "started.json");
+        for who in ["process", "wrapper"] {
+            started[who]["boot_id"] = spec["boot_id"].clone();
+        }
+        site.write_record(job, live, "started.json", &started);
+    }
+    site.start();
+    for (job, live) in &lives {
+        let report = site.await_history(job, &live.run);
+        assert_eq!(
+            (&report["state"], &report["exit_reason"]),
+            (&"unknown".into(), &"unknown".into()),
+            "{report:#}"
+        );
+        assert_eq!((&report["exit_code"], &report["duration_sec"]), (&Value::Null, &Value::Null));
+        assert_eq!(report["platform_sla"], false);
+        assert_eq!(report["platform_sla_reason"], "host_rebooted");
+    }
+    site.running_anew("live", &lives[0].1);
+    site.settle();
+    assert_eq!(site.runs("clip"), 1, "whether it had completed, nobody knows");
+}
+
+#[test]
+fn whoever_has_a_workloads_number_now_is_left_alone() {
+    let site = Site::started();
+    site.put("job", &sleeper(""));
+    let live = site.running("job");
+    site.kill();
+    end_unseen(&site, "job", &live);
+    let mut stranger = Command::new("/bin/sleep").arg("1000").spawn().expect("it starts");
+    let mut started = site.record("job", &live, "started.json");
+    for who in ["process", "wrapper"] {
+        started[who]["pid"] = stranger.id().into();
+    }
+    site.write_record("job", &live, "started.json", &started);
+    // Everything that leads to a signal: an edit of exec, a removal, a timeout.
+    site.put("job", &shell("[stop]\ntimeout = \"1ms\"\n[timeouts]\nrun = \"1ms\"", "exit 0"));
+    site.start();
+    let report = site.await_history("job", &live.run);
+    assert_eq!(
+        (&report["exit_reason"], &report["platform_sla"]),
+        (&"unknown".into(), &false.into()),
+        "{report:#}"
+    );
+    await_true("the edited job runs", || site.runs("job") > 1);
+    site.remove("job");
+    std::thread::sleep(crate::harness::DELETION);
+    site.settle_by_scan();
+    let unharmed = identify(stranger.id()).is_some_and(|stranger| lives(&stranger));
+    stranger.kill().expect("our child");
+    stranger.wait().expect("our child");
+    assert!(unharmed, "{}", site.log());
+}
+
+#[test]
+fn the_first_event_of_a_run_and_its_edits_are_kept_over_a_take_over() {
+    let site = Site::started();
+    site.put("job", &sleeper("[constraints]\nnice = 1"));
+    site.running("job");
+    site.put("job", &sleeper("[constraints]\nnice = 2"));
+    site.await_event("job", "changed in place: constraints.nice 1 -> 2");
+    site.kill();
+    site.start();
+    site.put("job", &sleeper("[constraints]\nnice = 3"));
+    let report = site.await_event("job", "changed in place: constraints.nice 2 -> 3");
+    let said = events(&report);
+    assert_eq!(said[0], "starting");
+    assert_eq!(said.iter().filter(|text| text.starts_with("running, pid")).count(), 1, "{report:#}");
+    assert!(said.contains(&"changed in place: constraints.nice 1 -> 2"), "{report:#}");
+}
