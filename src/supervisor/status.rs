@@ -197,7 +197,7 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
     }
     let longest = rows.iter().map(|row| row.job.as_str().len()).max().unwrap_or(0).max(3);
     // On a terminal a long name leaves room for what there is to say.
-    let names = width.map_or(longest, |width| longest.min((width / 5).max(16)));
+    let names = width.map_or(longest, |width| longest.min((width / 6).max(12)));
     let mut line = |text: &str| match width {
         Some(width) => writeln!(out, "{}", cut(text.trim_end(), width)),
         None => writeln!(out, "{}", text.trim_end()),
