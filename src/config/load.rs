@@ -54,6 +54,8 @@ pub struct Text {
     pub text: String,
     /// The state it was read in.
     pub stamp: Stamp,
+    /// Owner and mode, for those who judge it.
+    pub meta: Metadata,
 }
 
 /// Reads a configuration file: a regular one, of bounded size, in UTF-8. Never blocks on a FIFO or
@@ -97,7 +99,8 @@ pub fn read(path: &Path, trust: Option<&mut Trust>) -> Result<Text, Problem> {
     if meta.len() > MAX_SIZE {
         return Err(too_large());
     }
-    Ok(Text { text: read_stream(&mut &file)?, stamp: Stamp::of(&meta) })
+    let size = usize::try_from(meta.len()).unwrap_or_default();
+    Ok(Text { text: decode(&mut &file, size)?, stamp: Stamp::of(&meta), meta })
 }
 
 /// Reads a stream, such as standard input, under the same bounds.
@@ -105,7 +108,12 @@ pub fn read(path: &Path, trust: Option<&mut Trust>) -> Result<Text, Problem> {
 /// # Errors
 /// One problem, placed on the input as a whole.
 pub fn read_stream(source: &mut dyn Read) -> Result<String, Problem> {
-    let mut bytes = Vec::new();
+    decode(source, 0)
+}
+
+/// `size` is what is expected, so that one read takes it all and one more sees the end.
+fn decode(source: &mut dyn Read, size: usize) -> Result<String, Problem> {
+    let mut bytes = Vec::with_capacity(size + 1);
     source
         .take(MAX_SIZE + 1)
         .read_to_end(&mut bytes)

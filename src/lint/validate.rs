@@ -1,7 +1,7 @@
 //! `ffrtmp-sup validate`: which files are looked at, as what, and with which profiles beside them.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::{self, Read, Write};
@@ -131,7 +131,9 @@ enum Source {
 #[derive(Debug, Default)]
 struct Work {
     items: Vec<Item>,
-    seen: BTreeSet<PathBuf>,
+    seen: HashSet<PathBuf>,
+    /// Folders, and where they really are.
+    folders: HashMap<PathBuf, PathBuf>,
 }
 
 impl Work {
@@ -244,8 +246,12 @@ impl Work {
     fn file(&mut self, path: &Path, kind: FileKind, stem: Option<&str>, profiles: &Path, scope: &Path) {
         // Named twice, as a file and by its folder, it is still one file.
         let name = path.file_name().unwrap_or_default();
-        let real = parent(path).canonicalize().map_or_else(|_| path.to_owned(), |folder| folder.join(name));
-        if !self.seen.insert(real) {
+        let folder = parent(path);
+        let real = self
+            .folders
+            .entry(folder)
+            .or_insert_with_key(|folder| folder.canonicalize().unwrap_or_else(|_| folder.clone()));
+        if !self.seen.insert(real.join(name)) {
             return;
         }
         let name = name.to_string_lossy();
@@ -272,6 +278,7 @@ impl Work {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             host: options.host.then(Host::here),
             layout: &options.layout,
+            own: (geteuid().as_raw(), getegid().as_raw()),
             piped: piped.as_ref(),
             sets,
         };
@@ -305,6 +312,8 @@ struct Bench<'a> {
     cores: usize,
     host: Option<Host>,
     layout: &'a Layout,
+    /// Our user and group.
+    own: (u32, u32),
     /// Standard input, which can be read only once.
     piped: Option<&'a Result<String, Problem>>,
     sets: HashMap<&'a Path, ProfileSet>,
@@ -345,17 +354,17 @@ impl Bench<'_> {
         let Some(set) = self.sets.get(item.profiles.as_path()) else { return Found::default() };
         let mut facts = Facts { cores: self.cores, mode: None };
         let mut problems = Vec::new();
-        let text = match item.source {
-            Source::Stdin => self.piped.cloned().unwrap_or_else(|| Ok(String::new())),
-            Source::Disk => load::read(&item.path, None).map(|read| read.text),
+        let read = match item.source {
+            Source::Stdin => {
+                self.piped.cloned().unwrap_or_else(|| Ok(String::new())).map(|text| (text, None))
+            }
+            Source::Disk => load::read(&item.path, None).map(|read| (read.text, Some(read.meta))),
         };
-        let text = match text {
-            Ok(text) => text,
+        let (text, meta) = match read {
+            Ok(read) => read,
             Err(problem) => return Found { problems: vec![problem], ..Found::default() },
         };
-        if item.source == Source::Disk
-            && let Ok(meta) = fs::metadata(&item.path)
-        {
+        if let Some(meta) = meta {
             facts.mode = Some(meta.mode() & 0o7777);
             problems.extend(self.distrust(&item.path, &meta, trust));
         }
@@ -396,7 +405,7 @@ impl Bench<'_> {
     fn distrust(&self, path: &Path, meta: &Metadata, trust: &mut Trusted) -> Option<Problem> {
         let configured = self.layout.jobs_d.parent().is_some_and(|root| path.starts_with(root));
         let (uid, gid) = match configured || self.host.is_some() {
-            true => (geteuid().as_raw(), getegid().as_raw()),
+            true => self.own,
             false => (meta.uid(), meta.gid()),
         };
         let trust = trust.0.entry((uid, gid)).or_insert_with(|| Trust::new(uid, gid));
