@@ -1,5 +1,6 @@
 //! `ffrtmp-sup status`: what runs and what does not, from files and records, with or without a supervisor.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::thread;
@@ -195,7 +196,9 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
     if rows.is_empty() {
         return writeln!(out, "no jobs are declared");
     }
-    let names = rows.iter().map(|row| row.job.as_str().len()).max().unwrap_or(0).clamp(3, 32);
+    // On a terminal a long name is cut: what is to be told of the job matters more.
+    let widest = width.map_or(usize::MAX, |width| (width / 4).max(12));
+    let names = rows.iter().map(|row| row.job.as_str().len()).max().unwrap_or(0).clamp(3, widest);
     let mut line = |text: &str| match width {
         Some(width) => writeln!(out, "{}", text.chars().take(width).collect::<String>().trim_end()),
         None => writeln!(out, "{}", text.trim_end()),
@@ -204,10 +207,18 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
     for row in rows {
         let pid = row.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
         let time = row.seconds.map_or_else(|| "-".into(), time);
-        let (job, note) = (row.job.as_str(), escape(&row.note));
+        let (job, note) = (cut(row.job.as_str(), names), escape(&row.note));
         line(&format!("{job:names$}  {:9}  {pid:>7}  {time:>9}  {:>8}  {note}", row.state, row.restarts))?;
     }
     Ok(())
+}
+
+/// A name in at most so many columns; names are ASCII.
+fn cut(name: &str, columns: usize) -> Cow<'_, str> {
+    match name.get(..columns - 1) {
+        Some(start) if name.len() > columns => format!("{start}…").into(),
+        _ => name.into(),
+    }
 }
 
 /// Short: two units, or one with a fraction.

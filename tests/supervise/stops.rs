@@ -82,7 +82,7 @@ fn a_timeout_that_is_set_while_the_job_runs_counts_from_its_start() {
 fn the_signal_is_the_jobs_own() {
     let site = Site::started();
     let script = "trap 'echo INT; exit 0' INT; echo ready; sleep 1000 & wait";
-    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"", script));
+    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"\ntimeout = \"300ms\"", script));
     let live = site.running("obs");
     site.await_output("obs", "ready");
     fs::remove_file(site.job_file("obs")).expect("removed");
