@@ -5,6 +5,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 MUSL   := $(shell uname -m)-unknown-linux-musl
 DIST   := $(TARGET)/dist
 
+# Where rustup puts cargo, for a shell that does not know it yet.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint fmt bench release install
 

@@ -163,7 +163,7 @@ pub struct RestartTable {
     pub reset_after: Option<String>,
     /// Starts after which the job is given up. Default: none.
     pub limit: Option<LimitTable>,
-    /// Exit codes that count as success. Default [0].
+    /// Exit codes that count as success. Default `[0]`.
     #[schemars(inner(range(min = 0, max = 255)))]
     pub success_exit_codes: Option<Vec<i64>>,
 }
