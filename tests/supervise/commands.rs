@@ -1,6 +1,7 @@
 //! `plan` and `status`, the log, a disk that does not take reports, and an idle supervisor.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -234,4 +235,13 @@ fn an_idle_supervisor_does_not_wake() {
     let before = sleeps(&site);
     sleep(Duration::from_secs(3));
     assert!(sleeps(&site) - before <= 2, "woke {} times", sleeps(&site) - before);
+}
+
+#[test]
+fn a_relative_root_is_as_good_as_an_absolute_one() {
+    let site = Site::new();
+    site.start_in(&site.root, Path::new("."), &[]);
+    site.put("clip", &shell("", "echo hello"));
+    site.await_state("clip", "completed");
+    assert_eq!(site.output("clip"), "hello\n", "its output goes to the folder, too");
 }

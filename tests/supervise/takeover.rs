@@ -217,3 +217,27 @@ fn the_first_event_of_a_run_and_its_edits_are_kept_over_a_take_over() {
     assert_eq!(said.iter().filter(|text| text.starts_with("running, pid")).count(), 1, "{report:#}");
     assert!(said.contains(&"changed in place: constraints.nice 1 -> 2"), "{report:#}");
 }
+
+#[test]
+fn a_supervisor_that_is_killed_again_and_again_neither_doubles_nor_loses_a_job() {
+    let site = Site::new();
+    let jobs: Vec<String> = (0..12).map(|n| format!("job-{n}")).collect();
+    jobs.iter().for_each(|job| site.put(job, &shell("", "echo $$; exec sleep 1000")));
+    for pause in [0, 2, 5, 9, 14, 20, 30, 45] {
+        site.start();
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        site.kill();
+    }
+    site.start();
+    for job in &jobs {
+        let live = site.running(job);
+        let begun = site.output(job);
+        let living: Vec<u32> = begun
+            .lines()
+            .filter_map(|pid| identify(pid.parse().ok()?).filter(lives))
+            .map(|process| process.pid.as_raw().unsigned_abs())
+            .collect();
+        assert_eq!(living, [live.pid()], "of {begun:?}");
+        assert_eq!(begun.lines().count(), 1, "{job} was started twice: {begun:?}");
+    }
+}
