@@ -406,8 +406,11 @@ impl Daemon {
 
     fn forget(&mut self, job: &JobId) -> io::Result<()> {
         let run = self.slots.get_mut(job).and_then(|slot| slot.run.take());
-        if let Some(run) = run {
+        if let Some(mut run) = run {
             info!(job = %job, "is gone");
+            if run.report.next_start_at.take().is_some() {
+                self.writer.put(&run.report);
+            }
             self.discard(run);
         }
         Ok(())
