@@ -121,7 +121,7 @@ fn a_status_is_a_table_that_fits_or_a_document() {
     for row in &rows {
         assert!(row.chars().count() <= 80, "{} columns: {row}", row.chars().count());
     }
-    assert!(rows[1].starts_with("a-rather-long-name-…  running "), "{table}");
+    assert!(rows[1].starts_with("a-rather-l") && rows[1].contains("…  running "), "{table}");
     assert!(rows[1].contains(&live.pid().to_string()) && rows[2].contains("file not in force"), "{table}");
 }
 
