@@ -79,27 +79,33 @@ fn an_exit_while_no_supervisor_ran_is_reported_by_the_next() {
 #[test]
 fn what_was_edited_meanwhile_is_put_right_on_take_over() {
     let site = Site::started();
-    for job in ["edited", "removed", "disabled", "exec"] {
+    for job in ["edited", "reniced", "removed", "disabled", "exec"] {
         site.put(job, &sleeper("[constraints]\nnice = 1"));
     }
-    let [edited, removed, disabled, exec] =
-        ["edited", "removed", "disabled", "exec"].map(|job| site.running(job));
+    let [edited, reniced, removed, disabled, exec] =
+        ["edited", "reniced", "removed", "disabled", "exec"].map(|job| site.running(job));
     site.term();
     site.put("edited", &sleeper("[constraints]\nnice = 5"));
     site.remove("removed");
     site.put("disabled", &sleeper("enabled = false"));
     site.put("exec", &shell("", "sleep 1000; exit 0"));
     // Somebody else changed what the job asks for: that is put right as well.
-    let renice = Command::new("renice").args(["-n", "9", "-p", &edited.pid().to_string()]).output();
+    let renice = Command::new("renice").args(["-n", "9", "-p", &reniced.pid().to_string()]).output();
     assert!(renice.is_ok_and(|output| output.status.success()));
     site.start();
     await_true("the edit is in force", || nice_of_threads(edited.pid()) == [5]);
+    if nix::unistd::geteuid().is_root() {
+        await_true("what is declared is in force", || nice_of_threads(reniced.pid()) == [1]);
+    } else {
+        println!("SKIPPED: only root can give a process its priority back");
+    }
     disabled.await_end();
     site.running_anew("exec", &exec);
     removed.await_end();
     assert_eq!(site.await_history("removed", &removed.run)["platform_sla_reason"], "stopped_on_request");
     site.settle();
     site.assert_untouched("edited", &edited);
+    site.assert_untouched("reniced", &reniced);
 }
 
 #[test]
