@@ -89,6 +89,7 @@ impl Place {
             log: dir.path().join("logs/job.log"),
             history: StartHistory::default(),
             open_files: None,
+            released: false,
         };
         Self { dir, spec }
     }

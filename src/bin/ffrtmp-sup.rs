@@ -156,7 +156,11 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
-        Command::Supervise { wrapper, log_format } => supervise(layout(cli.root)?, wrapper, log_format),
+        Command::Supervise { wrapper, log_format } => {
+            // Wrappers run in `/`, and the kernel tells its events with whole paths.
+            let root = cli.root.map(std::path::absolute).transpose().context("--root")?;
+            supervise(layout(root)?, wrapper, log_format)
+        }
         Command::Plan { folder, json } => {
             let mut out = io::BufWriter::new(io::stdout().lock());
             if let Some(folder) = &folder {

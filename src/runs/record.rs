@@ -42,6 +42,9 @@ pub struct Spec {
     /// (`RLIMIT_NOFILE`, setrlimit(2)). Inherited if `None`.
     #[serde(default)]
     pub open_files: Option<u64>,
+    /// The workload was let go (`stop.on_remove`): it runs without us, also under the next supervisor.
+    #[serde(default)]
+    pub released: bool,
 }
 
 /// `started.json`: written by the wrapper when the workload's process exists and is set up,

@@ -224,6 +224,7 @@ impl Daemon {
             log: self.layout.logs().join(format!("{}.log", job.id)),
             history: history.clone(),
             open_files: self.open_files,
+            released: false,
         };
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))
@@ -287,11 +288,9 @@ impl Daemon {
     fn update(&mut self, job: &JobId, declared: &Arc<Job>, changes: &[Change]) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         debug_assert!(!needs_restart(changes));
-        let before = std::mem::replace(&mut run.spec.job, (**declared).clone());
-        if let Err(error) = run.dir.write_spec(&run.spec) {
-            run.spec.job = before;
-            return Err(error);
-        }
+        let spec = Spec { job: (**declared).clone(), released: false, ..run.spec.clone() };
+        run.dir.write_spec(&spec)?;
+        let before = std::mem::replace(&mut run.spec, spec).job;
         run.seen.job = Arc::clone(declared);
         let let_go = std::mem::replace(&mut run.seen.released, false);
         if let Some(started) = &run.started
@@ -366,7 +365,9 @@ impl Daemon {
 
     fn release(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        run.seen.released = true;
+        let spec = Spec { released: true, ..run.spec.clone() };
+        run.dir.write_spec(&spec)?;
+        (run.spec, run.seen.released) = (spec, true);
         let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
         info!(job = %job, run = %run.seen.id, "{text}");
         run.report.event(clock::now().wall, State::Running, text.into());
@@ -406,8 +407,11 @@ impl Daemon {
 
     fn forget(&mut self, job: &JobId) -> io::Result<()> {
         let run = self.slots.get_mut(job).and_then(|slot| slot.run.take());
-        if let Some(run) = run {
+        if let Some(mut run) = run {
             info!(job = %job, "is gone");
+            if run.report.next_start_at.take().is_some() {
+                self.writer.put(&run.report);
+            }
             self.discard(run);
         }
         Ok(())

@@ -193,7 +193,7 @@ impl Sighting {
                 at: stop.at.boot,
                 killed: None,
             }),
-            released: false,
+            released: self.spec.released,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `plan` and `status`, the log, a disk that does not take reports, and an idle supervisor.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -117,10 +118,11 @@ fn a_status_is_a_table_that_fits_or_a_document() {
     let rows: Vec<&str> = table.lines().take_while(|line| !line.starts_with("error:")).collect();
     assert!(rows[0].starts_with("JOB ") && rows[0].contains("STATE"), "{table}");
     assert_eq!(rows.len(), 4, "{table}");
-    for row in rows {
+    for row in &rows {
         assert!(row.chars().count() <= 80, "{} columns: {row}", row.chars().count());
     }
-    assert!(table.contains(&live.pid().to_string()) && table.contains("failed with exit code 3"), "{table}");
+    assert!(rows[1].starts_with("a-rather-l") && rows[1].contains("…  running "), "{table}");
+    assert!(rows[1].contains(&live.pid().to_string()) && rows[2].contains("file not in force"), "{table}");
 }
 
 #[test]
@@ -233,4 +235,13 @@ fn an_idle_supervisor_does_not_wake() {
     let before = sleeps(&site);
     sleep(Duration::from_secs(3));
     assert!(sleeps(&site) - before <= 2, "woke {} times", sleeps(&site) - before);
+}
+
+#[test]
+fn a_relative_root_is_as_good_as_an_absolute_one() {
+    let site = Site::new();
+    site.start_in(&site.root, Path::new("."), &[]);
+    site.put("clip", &shell("", "echo hello"));
+    site.await_state("clip", "completed");
+    assert_eq!(site.output("clip"), "hello\n", "its output goes to the folder, too");
 }

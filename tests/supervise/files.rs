@@ -32,6 +32,13 @@ fn a_broken_file_stops_nothing_and_is_told_with_its_place() {
     site.assert_untouched("job", &live);
     site.assert_untouched("other", &other);
     assert_eq!(site.said("other.toml"), 0);
+    site.remove("job");
+    fs::create_dir(site.job_file("job")).expect("made");
+    site.await_log("this is a folder, not a regular file");
+    sleep(DELETION);
+    site.settle_by_scan();
+    site.assert_untouched("job", &live);
+    fs::remove_dir(site.job_file("job")).expect("removed");
     site.put("job", &sleeper("[constraints]\nnice = 5"));
     await_true("the mended file is in force", || nice_of_threads(live.pid()) == [5]);
     site.assert_untouched("job", &live);

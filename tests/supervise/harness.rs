@@ -193,14 +193,20 @@ impl Site {
         self.start_with(&[])
     }
 
-    /// Starts a supervisor, and waits until it takes signals.
     pub fn start_with(&self, arguments: &[&str]) -> u32 {
+        self.start_in(Path::new("/"), &self.root, arguments)
+    }
+
+    /// Starts a supervisor, and waits until it takes signals.
+    pub fn start_in(&self, folder: &Path, root: &Path, arguments: &[&str]) -> u32 {
         assert!(self.supervisor.borrow().is_none(), "one at a time");
         self.number.set(self.number.get() + 1);
         let log = File::create(self.log_file()).expect("made");
         let wrapper = env!("CARGO_BIN_EXE_ffrtmp");
-        let mut command = self.command(&["supervise", "--wrapper", wrapper]);
-        let child = command.args(arguments).stdout(Stdio::null()).stderr(log).spawn().expect("it starts");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp-sup"));
+        command.current_dir(folder).arg("--root").arg(root).args(["supervise", "--wrapper", wrapper]);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("it starts");
         let pid = child.id();
         *self.supervisor.borrow_mut() = Some(child);
         self.await_log("supervising");

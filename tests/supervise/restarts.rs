@@ -132,3 +132,18 @@ fn an_edited_continuous_job_does_not_wait_out_its_pause() {
     let report = site.report("live").expect("a report");
     assert!(events(&report)[0].contains("after an edit"), "{report:#}");
 }
+
+#[test]
+fn a_job_that_goes_away_during_its_pause_has_no_next_start() {
+    let site = Site::started();
+    let text = shell("lifecycle = \"continuous\"\n[restart]\ndelay = \"50m\"\nmax_delay = \"50m\"", "exit 1");
+    for job in ["disabled", "removed"] {
+        site.put(job, &text);
+        site.await_report(job, "its next start", |report| report["next_start_at"].is_string());
+    }
+    site.put("disabled", &format!("enabled = false\n{text}"));
+    site.remove("removed");
+    for job in ["disabled", "removed"] {
+        site.await_report(job, "that it does not start", |report| report["next_start_at"].is_null());
+    }
+}

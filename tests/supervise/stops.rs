@@ -4,7 +4,7 @@ use std::fs;
 
 use ffrtmp::model::signal::Signal;
 
-use crate::harness::{COUNTS_SIGNALS, STUBBORN, Site, await_true, events, identify, lives, shell};
+use crate::harness::{COUNTS_SIGNALS, DELETION, STUBBORN, Site, await_true, events, identify, lives, shell};
 
 #[test]
 fn what_ignores_its_signal_is_killed_after_the_timeout_with_its_children() {
@@ -82,7 +82,7 @@ fn a_timeout_that_is_set_while_the_job_runs_counts_from_its_start() {
 fn the_signal_is_the_jobs_own() {
     let site = Site::started();
     let script = "trap 'echo INT; exit 0' INT; echo ready; sleep 1000 & wait";
-    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"", script));
+    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"\ntimeout = \"300ms\"", script));
     let live = site.running("obs");
     site.await_output("obs", "ready");
     fs::remove_file(site.job_file("obs")).expect("removed");
@@ -101,4 +101,36 @@ fn a_signal_from_somebody_else_is_no_request_of_ours() {
     let report = site.await_history("job", &live.run);
     assert_eq!((&report["state"], &report["signal"]), (&"killed".into(), &"SIGTERM".into()));
     assert_eq!(report["platform_sla_reason"], "workload_failed");
+}
+
+#[test]
+fn a_job_that_is_declared_again_while_it_is_being_ended_starts_again() {
+    let site = Site::started();
+    site.put("job", &shell("", COUNTS_SIGNALS));
+    let before = site.running("job");
+    site.await_output("job", "ready");
+    site.put("job", &format!("enabled = false\n{}", shell("", COUNTS_SIGNALS)));
+    await_true("the signal arrives", || site.terms("job") == 1);
+    site.put("job", &shell("", COUNTS_SIGNALS));
+    site.running_anew("job", &before);
+    assert_eq!(site.await_history("job", &before.run)["platform_sla_reason"], "stopped_on_request");
+    assert_eq!(site.terms("job"), 1);
+}
+
+#[test]
+fn what_was_let_go_is_not_ended_by_the_next_supervisor() {
+    let site = Site::started();
+    site.put("job", &shell("", COUNTS_SIGNALS));
+    let live = site.running("job");
+    site.await_output("job", "ready");
+    // Let go by the very edit that says so.
+    site.put("job", &shell("enabled = false\n[stop]\non_remove = \"leave\"", COUNTS_SIGNALS));
+    site.await_event("job", "let go");
+    site.term();
+    site.remove("job");
+    site.start();
+    std::thread::sleep(DELETION);
+    site.settle_by_scan();
+    assert!(live.lives(), "{}", site.log());
+    assert_eq!(site.terms("job"), 0);
 }

@@ -79,27 +79,33 @@ fn an_exit_while_no_supervisor_ran_is_reported_by_the_next() {
 #[test]
 fn what_was_edited_meanwhile_is_put_right_on_take_over() {
     let site = Site::started();
-    for job in ["edited", "removed", "disabled", "exec"] {
+    for job in ["edited", "reniced", "removed", "disabled", "exec"] {
         site.put(job, &sleeper("[constraints]\nnice = 1"));
     }
-    let [edited, removed, disabled, exec] =
-        ["edited", "removed", "disabled", "exec"].map(|job| site.running(job));
+    let [edited, reniced, removed, disabled, exec] =
+        ["edited", "reniced", "removed", "disabled", "exec"].map(|job| site.running(job));
     site.term();
     site.put("edited", &sleeper("[constraints]\nnice = 5"));
     site.remove("removed");
     site.put("disabled", &sleeper("enabled = false"));
     site.put("exec", &shell("", "sleep 1000; exit 0"));
     // Somebody else changed what the job asks for: that is put right as well.
-    let renice = Command::new("renice").args(["-n", "9", "-p", &edited.pid().to_string()]).output();
+    let renice = Command::new("renice").args(["-n", "9", "-p", &reniced.pid().to_string()]).output();
     assert!(renice.is_ok_and(|output| output.status.success()));
     site.start();
     await_true("the edit is in force", || nice_of_threads(edited.pid()) == [5]);
+    if nix::unistd::geteuid().is_root() {
+        await_true("what is declared is in force", || nice_of_threads(reniced.pid()) == [1]);
+    } else {
+        println!("SKIPPED: only root can give a process its priority back");
+    }
     disabled.await_end();
     site.running_anew("exec", &exec);
     removed.await_end();
     assert_eq!(site.await_history("removed", &removed.run)["platform_sla_reason"], "stopped_on_request");
     site.settle();
     site.assert_untouched("edited", &edited);
+    site.assert_untouched("reniced", &reniced);
 }
 
 #[test]
@@ -216,4 +222,28 @@ fn the_first_event_of_a_run_and_its_edits_are_kept_over_a_take_over() {
     assert_eq!(said[0], "starting");
     assert_eq!(said.iter().filter(|text| text.starts_with("running, pid")).count(), 1, "{report:#}");
     assert!(said.contains(&"changed in place: constraints.nice 1 -> 2"), "{report:#}");
+}
+
+#[test]
+fn a_supervisor_that_is_killed_again_and_again_neither_doubles_nor_loses_a_job() {
+    let site = Site::new();
+    let jobs: Vec<String> = (0..12).map(|n| format!("job-{n}")).collect();
+    jobs.iter().for_each(|job| site.put(job, &shell("", "echo $$; exec sleep 1000")));
+    for pause in [0, 2, 5, 9, 14, 20, 30, 45] {
+        site.start();
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        site.kill();
+    }
+    site.start();
+    for job in &jobs {
+        let live = site.running(job);
+        let begun = site.output(job);
+        let living: Vec<u32> = begun
+            .lines()
+            .filter_map(|pid| identify(pid.parse().ok()?).filter(lives))
+            .map(|process| process.pid.as_raw().unsigned_abs())
+            .collect();
+        assert_eq!(living, [live.pid()], "of {begun:?}");
+        assert_eq!(begun.lines().count(), 1, "{job} was started twice: {begun:?}");
+    }
 }
