@@ -24,7 +24,6 @@ use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
 use crate::reconcile::diff::{Change, needs_restart};
 use crate::reconcile::plan::{Action, Observed, Outlook, Phase, StartReason, StopAsked};
-use crate::reconcile::restart::Why;
 use crate::runs::dir::RunDir;
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::wrapper;
@@ -399,11 +398,6 @@ impl Daemon {
             warn!(job = %job, run = %run.seen.id, "{}", verdict.message);
         }
         run.report.end(ended.wall, lasted, usage, verdict);
-        if let Outlook::Down(why @ Why::Limit) = outlook {
-            let text = format!("not started again: {}", why.describe());
-            warn!(job = %job, run = %run.seen.id, "{text}");
-            run.report.event(ended.wall, run.report.state, text);
-        }
         run.report.next_start_at = next_start(outlook);
         let report = run.report.clone();
         self.writer.put(&report);

@@ -195,19 +195,29 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
     if rows.is_empty() {
         return writeln!(out, "no jobs are declared");
     }
-    let names = rows.iter().map(|row| row.job.as_str().len()).max().unwrap_or(0).clamp(3, 32);
+    let longest = rows.iter().map(|row| row.job.as_str().len()).max().unwrap_or(0).max(3);
+    // On a terminal a long name leaves room for what there is to say.
+    let names = width.map_or(longest, |width| longest.min((width / 6).max(12)));
     let mut line = |text: &str| match width {
-        Some(width) => writeln!(out, "{}", text.chars().take(width).collect::<String>().trim_end()),
+        Some(width) => writeln!(out, "{}", cut(text.trim_end(), width)),
         None => writeln!(out, "{}", text.trim_end()),
     };
-    line(&format!("{:names$}  {:9}  {:>7}  {:>9}  {:>8}  NOTE", "JOB", "STATE", "PID", "TIME", "RESTARTS"))?;
+    line(&format!("{:names$}  {:9}  {:>7}  {:>7}  {:>8}  NOTE", "JOB", "STATE", "PID", "TIME", "RESTARTS"))?;
     for row in rows {
         let pid = row.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
         let time = row.seconds.map_or_else(|| "-".into(), time);
-        let (job, note) = (row.job.as_str(), escape(&row.note));
-        line(&format!("{job:names$}  {:9}  {pid:>7}  {time:>9}  {:>8}  {note}", row.state, row.restarts))?;
+        let (job, note) = (cut(row.job.as_str(), names), escape(&row.note));
+        line(&format!("{job:names$}  {:9}  {pid:>7}  {time:>7}  {:>8}  {note}", row.state, row.restarts))?;
     }
     Ok(())
+}
+
+/// The text in at most so many columns, with a mark where something is missing.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Short: two units, or one with a fraction.
