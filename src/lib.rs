@@ -1,4 +1,31 @@
-//! ffrtmp-sup: declarative, non-owning supervision of media workloads.
+//! ffrtmp-sup: declarative, non-owning supervision of media workloads. Start reading here; the whole
+//! picture, and the flow of one edit through the code, is in `docs/architecture.md`.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`model`] | The nouns: jobs, constraints, exits, reports, identifiers, units. Pure |
+//! | [`config`] | From TOML on disk to jobs: parse, profiles, resolve |
+//! | [`reconcile`] | From what is wanted and seen to what is to be done: the plan. Pure |
+//! | [`runs`] | The directory of a run: its records and its lock |
+//! | [`lint`] | What is wrong with a file, for people, editors and CI |
+//! | [`linux`] | The kernel's side: process identity, priorities, spawning |
+//! | [`wrapper`] | The small process that is the parent of one workload |
+//! | [`supervisor`] | The loop: watch, observe, plan, execute, report |
+//! | [`telemetry`] | Log lines |
+//!
+//! What is written on disk, below the state folder ([`config::paths::Layout`]):
+//!
+//! | file | by |
+//! |---|---|
+//! | `runs/<job>/<run-id>/wrapper.lock` | the supervisor; held by the wrapper for as long as it lives |
+//! | `runs/<job>/<run-id>/spec.json` | the supervisor, before a start and at each edit in place |
+//! | `runs/<job>/<run-id>/started.json` | the wrapper, before the program's first instruction |
+//! | `runs/<job>/<run-id>/stop.json` | the supervisor, before it sends the stop signal |
+//! | `runs/<job>/<run-id>/exited.json` | the wrapper, before it ends; else the supervisor that noticed |
+//! | `reports/<job>.json` | the supervisor, at each change of a job's life |
+//! | `reports/history/<job>/<run-id>.json` | the supervisor, for each run that ended |
+//! | `logs/<job>.log` | the workload, where its output goes to a file |
+//! | `supervisor.lock` | the supervisor: one per state |
 
 pub mod config;
 pub mod lint;

@@ -20,8 +20,11 @@ fn the_linter_has_nothing_to_say_about_examples_and_profiles() {
     for (kind, path) in
         [("job", "examples/jobs.d"), ("profile", "profiles"), ("supervisor", "examples/supervisor.toml")]
     {
-        let output = supervisor_command(&["validate", "--strict", "--kind", kind, path]);
-        assert!(output.status.success(), "{path}:\n{}", text_of(&output));
+        let output = supervisor_command(&["validate", "--format", "github", "--kind", kind, path]);
+        let text = text_of(&output);
+        // Depends on the machine, which may have one core.
+        let said = text.lines().filter(|line| line.starts_with("::") && !line.contains("quota-above-cores"));
+        assert!(output.status.success() && said.count() == 0, "{path}:\n{text}");
     }
 }
 
