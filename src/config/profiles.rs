@@ -77,7 +77,7 @@ impl Profiles {
         let mut problems = Vec::new();
         for (n, name) in names.iter().enumerate() {
             match self.flat.get(name) {
-                Some(Some(layer)) => result = overlay(result, layer),
+                Some(Some(layer)) => result = overlay(result, layer.clone()),
                 Some(None) => problems.push(broken(n, name)),
                 None => problems.push(unknown(n, name, self.names())),
             }
@@ -114,11 +114,11 @@ impl Profiles {
             }
             self.flatten(below, depth + 1, own, problems);
             match self.flat.get(below) {
-                Some(Some(layer)) => base = overlay(base, layer),
+                Some(Some(layer)) => base = overlay(base, layer.clone()),
                 _ => found.push(broken(n, below)),
             }
         }
-        let flat = layer.filter(|_| found.is_empty()).map(|layer| overlay(base, layer));
+        let flat = layer.filter(|_| found.is_empty()).map(|layer| overlay(base, layer.clone()));
         self.flat.insert(name.into(), flat);
         problems.entry(name.into()).or_default().extend(found);
     }

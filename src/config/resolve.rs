@@ -97,16 +97,16 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
         problems.extend(found);
         Layer::default()
     });
-    let merged = overlay(base, &own);
+    let mut merged = overlay(base, own);
     workload_problems(file, &merged, &mut problems);
     let entries = instances(file, &mut problems);
-    if entries.len() > 1 && expanded_size(&merged, entries.len()) > MOST_EXPANDED {
+    if entries.len() > 1 && expanded_size(&mut merged, entries.len()) > MOST_EXPANDED {
         problems.push(too_many_instances(format!(
             "the jobs of this template come to more than {} MiB",
             MOST_EXPANDED >> 20
         )));
     }
-    if file.instances.is_none() && uses_instance(&merged) {
+    if file.instances.is_none() && uses_instance(&mut merged) {
         problems.push(
             Problem::error(
                 "instance-outside-template",
@@ -116,21 +116,25 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
             .help("add `instances = [...]`, or write `%%i` for the two characters"),
         );
     }
-    let declare = |entry: &Option<String>| {
+    let declare = |layer: Layer, entry: &Option<String>| {
         let id = match entry {
             Some(entry) => JobId::instance(stem, entry),
             None => JobId::new(stem),
         };
         let id = id.ok()?;
-        let expanded = expand(merged.clone(), &id, entry.as_deref().unwrap_or(""));
+        let expanded = expand(layer, &id, entry.as_deref().unwrap_or(""));
         finish(id, expanded)
     };
-    if problems.is_empty() {
-        Resolved { jobs: entries.iter().filter_map(declare).collect(), attempt: None, problems }
-    } else {
-        let attempt = entries.first().and_then(declare);
-        Resolved { jobs: Vec::new(), attempt, problems }
+    let Some((last, others)) = entries.split_last() else {
+        return Resolved { problems, ..Resolved::default() };
+    };
+    if !problems.is_empty() {
+        let first = others.first().unwrap_or(last);
+        return Resolved { jobs: Vec::new(), attempt: declare(merged, first), problems };
     }
+    let mut jobs: Vec<Declared> = others.iter().filter_map(|entry| declare(merged.clone(), entry)).collect();
+    jobs.extend(declare(merged, last));
+    Resolved { jobs, attempt: None, problems }
 }
 
 /// Reads the values of a job file or profile, one by one.
@@ -162,8 +166,8 @@ pub fn layer(file: &JobFile, kind: FileKind) -> (Layer, Vec<Problem>) {
 
 /// Lays one layer over another. Single values and lists replace, tables of free keys are merged.
 #[must_use]
-pub fn overlay(base: Layer, over: &Layer) -> Layer {
-    let o = over.clone();
+pub fn overlay(base: Layer, over: Layer) -> Layer {
+    let o = over;
     let (bc, oc) = (base.constraints, o.constraints);
     let merge = |mut base: BTreeMap<String, String>, over| {
         base.extend(over);
@@ -304,10 +308,10 @@ const MOST_INSTANCES: usize = 1_000;
 const MOST_EXPANDED: usize = 16 << 20;
 
 /// An upper bound of the bytes that the values of a template come to in all its instances.
-fn expanded_size(layer: &Layer, entries: usize) -> usize {
+fn expanded_size(layer: &mut Layer, entries: usize) -> usize {
     let mut size = 0usize;
     let longest = 2 * crate::model::ids::MAX_NAME + 1;
-    texts(&mut layer.clone(), &mut |text| size += text.len() + text.matches('%').count() * longest);
+    texts(layer, &mut |text| size += text.len() + text.matches('%').count() * longest);
     size.saturating_mul(entries)
 }
 
@@ -363,9 +367,6 @@ fn bad_name(what: &str, name: &str, error: &NameError, at: At) -> Problem {
 /// Replaces `%i` by the instance, `%n` by the job's name and `%%` by `%`. Any other `%` stands for
 /// itself, so that `segment_%03d.ts` needs no care.
 fn expand_text(text: &str, id: &JobId, entry: &str) -> String {
-    if !text.contains('%') {
-        return text.into();
-    }
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {
@@ -385,8 +386,8 @@ fn expand_text(text: &str, id: &JobId, entry: &str) -> String {
 /// Applies a change to every text of a layer in which `%i` and `%n` have a meaning.
 fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
     let mut path = |path: &mut PathBuf| {
-        if let Some(text) = path.to_str() {
-            let mut text = text.to_owned();
+        // Made from a text, so this gives it back.
+        if let Ok(mut text) = std::mem::take(path).into_os_string().into_string() {
             change(&mut text);
             *path = text.into();
         }
@@ -410,13 +411,17 @@ fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
 }
 
 fn expand(mut layer: Layer, id: &JobId, entry: &str) -> Layer {
-    texts(&mut layer, &mut |text| *text = expand_text(text, id, entry));
+    texts(&mut layer, &mut |text| {
+        if text.contains('%') {
+            *text = expand_text(text, id, entry);
+        }
+    });
     layer
 }
 
-fn uses_instance(layer: &Layer) -> bool {
+fn uses_instance(layer: &mut Layer) -> bool {
     let mut used = false;
-    texts(&mut layer.clone(), &mut |text| used |= text.replace("%%", "").contains("%i"));
+    texts(layer, &mut |text| used |= text.contains("%i") && text.replace("%%", "").contains("%i"));
     used
 }
 
