@@ -113,3 +113,46 @@ pub fn check_supervisor(text: &str) -> (Settings, Vec<Problem>) {
     problems.extend(found);
     (settings, problems)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FACTS: Facts = Facts { cores: 4, mode: None };
+
+    fn check(text: &str) -> (Vec<&'static str>, usize) {
+        let checked = check_job("job", text, &Profiles::build(&BTreeMap::new()).0, &FACTS);
+        (checked.problems.iter().map(|problem| problem.code).collect(), checked.declared.len())
+    }
+
+    #[test]
+    fn errors_and_warnings_of_a_file_are_told_in_one_run() {
+        let text = "bananas = 1\n[exec]\ncommand = [\"sudo\", \"x\"]\nuser = \"a\\u0000\"\n[constraints]\nnice = 50\n";
+        let (codes, declared) = check(text);
+        assert_eq!(codes, ["unknown-key", "nul-character", "out-of-range", "detaching-program"]);
+        assert_eq!(declared, 0, "a file with an error is not in force");
+        let (codes, declared) = check("[exec]\ncommand = [\"sudo\", \"x\"]\n");
+        assert_eq!((codes, declared), (vec!["detaching-program"], 1));
+    }
+
+    #[test]
+    fn one_mistake_is_not_told_as_two() {
+        assert_eq!(check("[exec]\ncomand = [\"x\"]\n").0, ["unknown-key"]);
+        assert_eq!(check("exec = 3\n").0, ["wrong-type"]);
+        assert_eq!(check("[exec\n").0, ["syntax"]);
+        // What the lifecycle was meant to be is not known, so nothing is held against it.
+        let live = "lifecycle = \"continous\"\n[exec]\ncommand = [\"x\"]\n[restart]\npolicy = \"always\"\n";
+        assert_eq!(check(live).0, ["unknown-value"]);
+    }
+
+    #[test]
+    fn a_profile_with_an_error_is_broken_as_a_whole() {
+        let texts =
+            BTreeMap::from([("half".to_owned(), Some("nise = 1\n[constraints]\nnice = 5\n".to_owned()))]);
+        let (profiles, problems) = check_profiles(&texts);
+        assert_eq!(problems["half"][0].code, "unknown-key");
+        let checked =
+            check_job("job", "profiles = [\"half\"]\n[exec]\ncommand = [\"x\"]\n", &profiles, &FACTS);
+        assert_eq!(checked.problems[0].code, "broken-profile");
+    }
+}

@@ -10,7 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{AccessFlags, access, geteuid};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
+
+use crate::config::load::Trust;
 
 /// How long `ffmpeg -encoders` may take: it lists what is compiled in, and opens no device.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -108,6 +110,10 @@ fn controllers(own: &Path, mount: &Path) -> Option<BTreeSet<String>> {
 /// Runs `ffmpeg -encoders`, for a bounded time and without input.
 fn ask_encoders(ffmpeg: &Path) -> Encoders {
     let failed = |error: std::io::Error| format!("{}: {error}", ffmpeg.display());
+    // A file that is only being checked must not get somebody else's program run.
+    let meta = fs::metadata(ffmpeg).map_err(failed)?;
+    let mut trust = Trust::new(geteuid().as_raw(), getegid().as_raw());
+    trust.check_file(ffmpeg, &meta).map_err(|problem| problem.message.replace("not obeyed", "not run"))?;
     let mut child = Command::new(ffmpeg)
         .args(["-nostdin", "-hide_banner", "-encoders"])
         .stdin(Stdio::null())
@@ -199,5 +205,19 @@ mod tests {
         let host = Host::for_tests();
         assert!(host.encoders(Path::new("/bin/false")).is_err());
         assert!(host.encoders(Path::new("/nonexistent/ffmpeg")).is_err());
+    }
+
+    #[test]
+    fn a_program_that_others_can_write_is_not_run() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let program = dir.path().join("ffmpeg");
+        fs::write(&program, "#!/bin/sh\n").expect("write");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o777)).expect("chmod");
+        let told = host_says(&program);
+        assert!(told.contains("not run") && told.contains("writable"), "{told}");
+    }
+
+    fn host_says(program: &Path) -> String {
+        Host::for_tests().encoders(program).as_ref().as_ref().expect_err("refused").clone()
     }
 }

@@ -13,7 +13,10 @@ pub static RULE: Rule = Rule {
 Told with `--host` only. Which encoders an ffmpeg has is decided when it is built: those of \
 distributions often lack libfdk_aac, static builds often lack the ones for graphics cards. `ffmpeg \
 -encoders` lists them; it is what is asked here. An encoder in the list may still find no card when it \
-starts.",
+starts.
+
+For this the program that the job names is run, as whoever runs `validate`; not if others than that \
+user or root can change it.",
     bad: &[Example::Words("[\"ffmpeg\", \"-i\", \"/srv/in.mp4\", \"-c:a\", \"libfdk_aac\", \"/srv/out.m4a\"] with an ffmpeg that has no libfdk_aac")],
     good: &[Example::Job(r#"
 [exec]

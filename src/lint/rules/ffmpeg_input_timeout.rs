@@ -54,7 +54,9 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
                 "add \"-rw_timeout\", \"10000000\" (microseconds) in front of its \"-i\"",
             ),
         };
-        let in_url = input.url.contains("timeout=") || input.url.contains("timeo=");
+        let in_url = input.url.split(['?', '&']).skip(1).any(|parameter| {
+            ["timeout=", "rw_timeout=", "stimeout="].iter().any(|name| parameter.starts_with(name))
+        });
         if ffmpeg.option_of(input, names).is_none() && !in_url {
             let message = "if the sender falls silent, ffmpeg waits for ever";
             problems.push(RULE.problem(argument(input.index), message).help(help));

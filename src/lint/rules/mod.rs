@@ -237,7 +237,8 @@ pub fn explain(code: &str) -> Option<String> {
         Level::Error => "error: the file is not put in force",
         Level::Warning => "warning: the file is in force",
     };
-    let mut text = format!("# {}\n\n{}\n({level})\n\n{}\n", rule.code, rule.summary, rule.explain.trim());
+    let mut text = format!("# {}\n\n{}\n({level})\n\n", rule.code, rule.summary);
+    rule.explain.trim().lines().for_each(|line| wrap(line, &mut text));
     for (title, examples) in [("Wrong", rule.bad), ("Right", rule.good)] {
         for example in examples {
             let (what, example) = match example {
@@ -253,6 +254,27 @@ pub fn explain(code: &str) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// Writes a paragraph in lines that fit a terminal.
+fn wrap(paragraph: &str, text: &mut String) {
+    const WIDTH: usize = 88;
+    let indent = if paragraph.starts_with("- ") { "  " } else { "" };
+    let mut column = 0;
+    for word in paragraph.split_whitespace() {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > WIDTH {
+            text.push('\n');
+            text.push_str(indent);
+            column = indent.len();
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
 }
 
 impl Example {

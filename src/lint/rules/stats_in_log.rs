@@ -10,7 +10,7 @@ pub static RULE: Rule = Rule {
     summary: "The status line of a live job goes into its log",
     explain: "\
 ffmpeg writes a status line (`frame= fps= ... speed=`) twice a second, meant for a terminal, where each \
-replaces the one before. In the log of a job that runs for months they are one endless line, some 20 MB \
+replaces the one before. In the log of a job that runs for months they are one endless line, some 15 MB \
 a day. `-nostats` leaves it out; so does a log level below `info`.",
     bad: &[Example::Job(r#"
 lifecycle = "continuous"
