@@ -1,11 +1,18 @@
 //! One supervisor per state: a held lock is the proof that one lives, its pid is for people.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::linux::process::identify;
+use crate::model::process::Pid;
+
+/// How long a lock is waited for whose holder is not there any more.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Held as long as the supervisor lives.
 #[derive(Debug)]
@@ -43,10 +50,11 @@ fn open(path: &Path) -> io::Result<File> {
     options.custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
+/// The pid in the file. Leaves the file's position alone.
 fn pid_in(file: &File) -> Option<u32> {
-    let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let mut bytes = [0; 32];
+    let length = file.read_at(&mut bytes, 0).ok()?;
+    std::str::from_utf8(&bytes[..length]).ok()?.trim().parse().ok()
 }
 
 /// Takes the lock of a state and writes our pid into it.
@@ -56,12 +64,21 @@ fn pid_in(file: &File) -> Option<u32> {
 pub fn take(path: &Path) -> Result<SupervisorLock, LockError> {
     let io_error = |error| LockError::Io { path: path.to_owned(), error };
     let mut file = open(path).map_err(io_error)?;
-    match fcntl(&file, FcntlArg::F_OFD_SETLK(&crate::runs::dir::write_lock())) {
-        Ok(_) => {}
-        Err(nix::Error::EAGAIN | nix::Error::EACCES) => {
-            return Err(LockError::Held { path: path.to_owned(), pid: pid_in(&file) });
+    let begin = Instant::now();
+    loop {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&crate::runs::dir::write_lock())) {
+            Ok(_) => break,
+            Err(nix::Error::EAGAIN | nix::Error::EACCES) => {}
+            Err(errno) => return Err(io_error(errno.into())),
         }
-        Err(errno) => return Err(io_error(errno.into())),
+        // A supervisor that was killed in the middle of a start leaves a child that holds the lock until
+        // its exec, a moment later. One that lives is not waited for.
+        let pid = pid_in(&file);
+        let lives = pid.and_then(Pid::new).is_some_and(|pid| matches!(identify(pid), Ok(Some(_))));
+        if lives || begin.elapsed() > LEFT_BEHIND {
+            return Err(LockError::Held { path: path.to_owned(), pid });
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
     file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io_error)?;
     Ok(SupervisorLock(file))

@@ -100,6 +100,7 @@ struct Desk {
 
 impl Desk {
     fn work(mut self, receiver: &Receiver<Write>) {
+        self.sweep();
         let mut failing = false;
         loop {
             let idle = self.newest.is_empty() && self.ended.is_empty();
@@ -130,6 +131,21 @@ impl Desk {
             }
             if last {
                 return;
+            }
+        }
+    }
+
+    /// Removes what a supervisor that was killed in the middle of writing left. Nobody else writes here.
+    fn sweep(&self) {
+        let folders = fs::read_dir(&self.history).into_iter().flatten().flatten().map(|entry| entry.path());
+        for folder in folders.chain([self.reports.clone()]) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let name = name.to_string_lossy();
+                if name.starts_with('.') && name.ends_with(".tmp") {
+                    // If it cannot be removed, it harms nobody.
+                    let _ = fs::remove_file(entry.path());
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ mod edits;
 mod exits;
 mod files;
 mod folders;
+mod killed;
 mod restarts;
 mod stops;
 mod takeover;
