@@ -27,7 +27,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mkv"]
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     if context.job.lifecycle != Lifecycle::Continuous || ffmpeg.inputs.is_empty() {
         return;
     }

@@ -33,7 +33,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     for input in ffmpeg.inputs.iter().filter(|input| is_network(input.url)) {
         let scheme = scheme(input.url);
         // For RTMP `-timeout` is how long to listen for a caller.

@@ -25,7 +25,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     // A filter can make pictures out of nothing, and `-/option` reads options from files.
     let other_source = |option: &Opt<'_>| option.name.starts_with("filter_complex") || option.name.starts_with('/');
     if ffmpeg.inputs.is_empty()

@@ -26,7 +26,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let mut files = ffmpeg.outputs.iter().filter(|output| ffmpeg.is_plain_file(output));
     let Some(output) = files.next() else { return };
     if !ffmpeg.has(&["y", "n"]) {

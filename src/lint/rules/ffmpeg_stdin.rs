@@ -25,7 +25,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     if !ffmpeg.has(&["nostdin"]) && !ffmpeg.inputs.is_empty() {
         let message = "ffmpeg listens to its standard input for commands";
         let help = "add \"-nostdin\" right after the program: it then behaves the same wherever it runs";

@@ -30,7 +30,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     if context.job.lifecycle != Lifecycle::Continuous || !ffmpeg.inputs.iter().any(|i| is_live(i.url)) {
         return;
     }

@@ -24,7 +24,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/run/camera.fifo", "/srv/out.mp4"]
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     for input in ffmpeg.inputs.iter().filter(|input| matches!(input.url, "-" | "pipe:" | "pipe:0")) {
         let message = "the standard input of a job is /dev/null: there is nothing to read";
         let help = "read from a file, a FIFO or a socket";

@@ -34,7 +34,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     if context.job.lifecycle != Lifecycle::Continuous {
         return;
     }

@@ -23,7 +23,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-f", "mpegts", "/sr
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let text = ["null", "md5", "framemd5", "crc", "framecrc", "hash", "framehash", "streamhash", "ffmetadata"];
     for output in ffmpeg.outputs.iter().filter(|output| matches!(output.url, "-" | "pipe:" | "pipe:1" | "pipe:2")) {
         let format = ffmpeg.value_of(output, &["f"]).unwrap_or("");

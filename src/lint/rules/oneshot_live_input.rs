@@ -27,7 +27,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let job = context.job;
     if job.lifecycle != Lifecycle::Oneshot || job.timeouts.run.is_some() || ffmpeg.has(&["t", "to"]) {
         return;

@@ -23,7 +23,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     for output in ffmpeg.outputs.iter().filter(|output| ffmpeg.is_plain_file(output)) {
         if ffmpeg.inputs.iter().any(|input| ffmpeg.is_plain_file(input) && input.url == output.url) {
             let message = "ffmpeg cannot change a file in place: this one is its input as well";

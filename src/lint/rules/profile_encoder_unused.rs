@@ -28,7 +28,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "h264_nvenc"
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     // What a profile is made for is in its name only.
     let promised = context.job.profiles.iter().position(|name| name == "nvenc-h264");
     let used = || ffmpeg.options.iter().any(|option| option.value.is_some_and(|value| value.ends_with("_nvenc")));

@@ -27,7 +27,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-progress", "udp://127.0.0.1:9000", "-i"
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let Some(option) = ffmpeg.option(&["progress"]) else { return };
     if matches!(option.value, Some("-" | "pipe:" | "pipe:0" | "pipe:1" | "pipe:2")) {
         let message = "nobody reads this: it goes into the log, twice a second";

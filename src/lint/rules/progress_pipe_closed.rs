@@ -24,7 +24,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-progress", "udp://127.0.0.1:9000", "-i"
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let Some(option) = ffmpeg.option(&["progress"]) else { return };
     let number = option.value.and_then(|value| value.strip_prefix("pipe:")).and_then(|n| n.parse::<u32>().ok());
     if number.is_some_and(|number| number > 2) {

@@ -25,7 +25,6 @@ command = ["ffmpeg", "-nostdin", "-re", "-i", "/srv/in.mp4", "-c", "copy", "-f",
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     if !ffmpeg.outputs.iter().any(|output| is_live(output.url)) {
         return;
     }

@@ -29,7 +29,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let level = ffmpeg.option(&["loglevel", "v"]).and_then(|option| option.value);
     let level = level.and_then(|level| level.rsplit('+').next()).unwrap_or("info");
     let shown = match ffmpeg.option(&["stats", "nostats"]) {

@@ -25,7 +25,6 @@ command = ["ffmpeg", "-nostdin", "-y", "-loglevel", "warning", "-i", "/srv/in.mp
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
-
     let Some(option) = ffmpeg.option(&["loglevel", "v"]) else { return };
     // As in "repeat+level+debug".
     let level = option.value.and_then(|level| level.rsplit('+').next()).unwrap_or("");
