@@ -292,8 +292,9 @@ impl Table {
     /// Every process of a run, see [`kill_family`].
     fn run(&self, wrapper: Option<&ProcessIdentity>, main: &ProcessIdentity) -> Vec<&Stat> {
         let holder = self.0.get(&main.pid);
-        let mut found = self.descendants(main);
-        found.extend(holder.filter(|stat| stat.is(main)));
+        // The main process first: or it sees its children die and ends by itself, with a code of its own.
+        let mut found = Vec::from_iter(holder.filter(|stat| stat.is(main)));
+        found.extend(self.descendants(main));
         if let Some(wrapper) = wrapper {
             found.extend(self.descendants(wrapper));
         }
