@@ -1,7 +1,5 @@
 //! When a job comes back, when it does not, and what is told of it.
 
-use std::collections::BTreeSet;
-
 use ffrtmp::model::time::WallTime;
 use serde_json::Value;
 
@@ -23,21 +21,23 @@ fn a_continuous_job_comes_back_with_growing_pauses() {
         assert_eq!((&report["restarts"], &report["state"]), (&n.into(), &"failed".into()), "{report:#}");
         assert_eq!(report["exit_code"], 0, "exit 0 is no success for a continuous job");
     }
-    let pauses: Vec<i64> = reports
-        .windows(2)
-        .map(|pair| {
-            let (planned, began) = (ms(&pair[0]["next_start_at"]), ms(&pair[1]["events"][0]["at"]));
-            assert!(began >= planned - 2, "it starts when it was said to: {planned}, {began}");
-            planned - ms(&pair[0]["ended_at"])
-        })
-        .collect();
-    for (pause, least) in pauses.iter().zip([100, 200, 400, 400]) {
-        // Up to a tenth of jitter, and two clocks that are read one after the other.
-        assert!((least - 2..=least + least / 10 + 2).contains(pause), "{pauses:?}");
+    let mut jitter = Vec::new();
+    for (pair, least) in reports.windows(2).zip([100, 200, 400, 400]) {
+        let (ended, began) = (ms(&pair[0]["ended_at"]), ms(&pair[1]["events"][0]["at"]));
+        assert!(began >= ended + least - 2, "a pause of {} ms instead of {least}", began - ended);
+        // On a busy machine the exit may be seen when the pause is over; then the next start is now.
+        if pair[0]["next_start_at"].is_null() {
+            continue;
+        }
+        let planned = ms(&pair[0]["next_start_at"]);
+        assert!(began >= planned - 2, "it starts when it was said to: {planned}, {began}");
+        // Two clocks are read one after the other.
+        let extra = planned - ended - least;
+        assert!((-2..=least / 10 + 2).contains(&extra), "jitter of {extra} ms on {least}");
+        jitter.push(extra);
     }
-    let jitter: BTreeSet<i64> =
-        pauses.iter().zip([100, 200, 400, 400]).map(|(pause, least)| pause - least).collect();
-    assert!(jitter.len() > 1, "jitter keeps jobs that fell together apart: {pauses:?}");
+    let same = jitter.iter().all(|extra| extra == &jitter[0]);
+    assert!(!same || jitter.len() < 3, "jitter keeps jobs that fell together apart: {jitter:?}");
 }
 
 #[test]
