@@ -10,20 +10,24 @@ pub static RULE: Rule = Rule {
     explain: "\
 On SIGTERM and SIGINT ffmpeg writes what is missing, such as the index at the end of an MP4 or the last \
 entry of a playlist, and ends. Any other signal ends it on the spot, and the output may be unreadable.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [stop]
 signal = "SIGKILL"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [stop]
 signal = "SIGINT"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -13,16 +13,20 @@ pub static RULE: Rule = Rule {
 Told with `--host` only. The account is looked up as at the start of the job, by name or by number, in \
 the databases of the system (nsswitch.conf). A number without an entry works, but only together with \
 `group`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 user = "no-such-user-x"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 user = "root"
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

@@ -12,17 +12,26 @@ pub static RULE: Rule = Rule {
 Process numbers are used again. When the process has ended, or the machine was started anew, the number \
 in the file is that of some other process, or of none; the file is still there and means that one now. \
 `pid_file` and `match` find the right process every time.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [attach]
 pid = 1234
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[
+        Example::Job(
+            r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [attach]
 match = { name = "obs", user = "alice" }
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 

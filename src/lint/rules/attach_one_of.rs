@@ -10,14 +10,18 @@ pub static RULE: Rule = Rule {
     explain: "\
 Each of the three tells which process is meant. Two of them may come to contradict each other, and none \
 names no process at all.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
 match = { name = "obs" }
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

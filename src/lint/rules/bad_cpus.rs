@@ -10,19 +10,23 @@ pub static RULE: Rule = Rule {
     explain: "\
 CPUs are written as the kernel writes them: numbers and ranges, with commas between them and without \
 blanks, as in `/sys/devices/system/cpu/online`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpus = "3-1"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpus = "0-1"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

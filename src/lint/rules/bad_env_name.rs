@@ -10,21 +10,35 @@ pub static RULE: Rule = Rule {
     explain: "\
 The kernel hands the environment over as texts of the form NAME=value. A name that is empty, or holds a \
 `=` or a NUL character, cannot arrive as it is written.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 env = { "A=B" = "1" }
-"#), Example::Supervisor(r#"
+"#,
+        ),
+        Example::Supervisor(
+            r#"
 [environment]
 pass = ["LANG=C"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 env = { A = "1" }
-"#), Example::Supervisor(r#"
+"#,
+        ),
+        Example::Supervisor(
+            r#"
 [environment]
 pass = ["LANG"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Loader,
 };

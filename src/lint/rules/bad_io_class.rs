@@ -10,19 +10,23 @@ pub static RULE: Rule = Rule {
     explain: "\
 There are three (ioprio_set(2)): `idle`, which has no levels, and `best-effort` and `realtime` with \
 levels from 0, the highest, to 7.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 io_class = "idle:3"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 io_class = "best-effort:6"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -11,19 +11,23 @@ pub static RULE: Rule = Rule {
 The kernel's form: the number of the device (`lsblk -o NAME,MAJ:MIN`), then limits in bytes or \
 operations per second: `rbps`, `wbps`, `riops`, `wiops`. Partitions have no limits of their own; name \
 the whole disk.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 io_max = ["sda wbps=10485760"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 io_max = ["8:0 wbps=10485760"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -11,15 +11,19 @@ pub static RULE: Rule = Rule {
 Names become parts of paths, of log lines and of labels in metrics. So they hold a-z, 0-9, `.`, `_` and \
 `-`, begin with a letter or a digit, and have at most 64 characters. A job's name is the name of its \
 file without `.toml`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 instances = ["Studio A"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 instances = ["studio-a"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

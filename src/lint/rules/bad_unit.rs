@@ -11,19 +11,23 @@ pub static RULE: Rule = Rule {
 A number and a unit are needed: `10s`, `1m30s`, `2h` for times; `512MiB`, `1.5GiB`, `10MB` for sizes. \
 `m` is a minute and `M` is a MiB; there are no weeks, months or years, because a timeout of a month is \
 better written in days.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [timeouts]
 run = "2 hours"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [timeouts]
 run = "2h"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -10,15 +10,19 @@ pub static RULE: Rule = Rule {
     explain: "\
 A profile with an error is not used at all: half of it might loosen what the other half limits. The \
 error itself is told of the profile's own file; mend that one.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 profiles = ["broken"] # profiles.d/broken.toml has an error
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 profiles = ["low-priority"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -14,10 +14,12 @@ Told with `--host` only. A supervisor that runs as an ordinary user can start wo
 user. Leave `user` and `group` out, or run the supervisor as root. The check assumes that the supervisor \
 runs as whoever runs `validate`.",
     bad: &[Example::Words("user = \"www-data\" in a job of a supervisor that is not root")],
-    good: &[Example::Job(r#"
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

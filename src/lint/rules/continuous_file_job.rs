@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Lifecycle};
+use crate::model::job::Lifecycle;
 
 pub static RULE: Rule = Rule {
     code: "continuous-file-job",
@@ -12,16 +12,20 @@ pub static RULE: Rule = Rule {
 A transcode of a file has an end, and reaching it is success. As a `continuous` job it is reported as \
 failed when it is done, and started again, over its own output, for ever. Use `lifecycle = \"oneshot\"`, \
 the default. A file that is to be played in a loop has `-stream_loop -1` in front of its `-i`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-nostats", "/srv/out.mkv"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mkv"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -14,20 +14,24 @@ Told with `--host` only. Limits on CPU, memory, disks and tasks are kept by cont
 (cgroups(7)). Where one is missing, not compiled in, switched off at boot, or not handed on to a \
 container, the limits that need it are not in force; the report says so, and a `strict` job does not \
 start.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 tasks_max = 100
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 cpu_weight = 100
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

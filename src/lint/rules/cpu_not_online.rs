@@ -12,20 +12,24 @@ pub static RULE: Rule = Rule {
     explain: "\
 Told with `--host` only. CPUs are counted from 0: a machine with 4 has 0 to 3. The kernel refuses a set \
 in which no CPU is online, and passes over the others.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 cpus = "0-63" # on a machine with 2
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 cpu_weight = 100
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

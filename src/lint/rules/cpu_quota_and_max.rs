@@ -10,20 +10,24 @@ pub static RULE: Rule = Rule {
     explain: "\
 `cpu_quota = 200` and `cpu_max = \"200000 100000\"` both set the kernel's `cpu.max`. With both given, \
 one of them would have to be passed over.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_quota = 200
 cpu_max = "50000 100000"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_max = "50000 100000"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

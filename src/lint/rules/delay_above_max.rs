@@ -12,15 +12,18 @@ pub static RULE: Rule = Rule {
 The pause before a restart begins at `delay` and doubles with each failure, up to `max_delay`. With a \
 `delay` above it there is nothing to double: every pause is `delay`, and `max_delay` is a key that does \
 not do what it says. Its default is one minute.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
 delay = "5m"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -28,7 +31,8 @@ command = ["/usr/bin/true"]
 policy = "on-failure"
 delay = "5m"
 max_delay = "30m"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -15,15 +15,19 @@ the workload is the daemon's child, outside of the job's limits.
 
 The supervisor does what they are used for: `exec.user` changes the user, every job has a session of its \
 own, and outlives the supervisor.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["sudo", "-u", "encoder", "/usr/local/bin/encode"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/local/bin/encode"]
 user = "encoder"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

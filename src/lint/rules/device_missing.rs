@@ -14,20 +14,29 @@ Told with `--host` only. A camera, a capture card or a graphics card that the co
 there: not plugged in, without its driver, or under another number; the links below `/dev/v4l/by-id` and \
 `/dev/dri/by-path` keep their names. It is a warning, as devices come and go. The same goes for the \
 disks of `io_max`, by number.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/bin/sh", "/dev/video99"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 io_max = ["4000:4000 wbps=1048576"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/dev/null"]
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

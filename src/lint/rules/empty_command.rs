@@ -9,13 +9,17 @@ pub static RULE: Rule = Rule {
     summary: "`command` names no program",
     explain: "\
 The first entry of `command` is the program; the others are its arguments.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = []
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

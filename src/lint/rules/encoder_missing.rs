@@ -2,8 +2,8 @@
 
 use super::{Check, Context, Example, Rule, argument};
 use crate::config::problem::{Level, Problem};
-use crate::lint::host::Host;
 use crate::config::suggest::nearest;
+use crate::lint::host::Host;
 
 pub static RULE: Rule = Rule {
     code: "encoder-missing",
@@ -17,11 +17,15 @@ starts.
 
 For this the program that the job names is run, as whoever runs `validate`; not if others than that \
 user or root can change it.",
-    bad: &[Example::Words("[\"ffmpeg\", \"-i\", \"/srv/in.mp4\", \"-c:a\", \"libfdk_aac\", \"/srv/out.m4a\"] with an ffmpeg that has no libfdk_aac")],
-    good: &[Example::Job(r#"
+    bad: &[Example::Words(
+        "[\"ffmpeg\", \"-i\", \"/srv/in.mp4\", \"-c:a\", \"libfdk_aac\", \"/srv/out.m4a\"] with an ffmpeg that has no libfdk_aac",
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 
@@ -42,7 +46,9 @@ fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
                 Ok(encoders) => {
                     let near = nearest(encoder, encoders.iter().map(String::as_str));
                     let help = match near {
-                        Some(near) => format!("did you mean {near}? `ffmpeg -encoders` lists those there are"),
+                        Some(near) => {
+                            format!("did you mean {near}? `ffmpeg -encoders` lists those there are")
+                        }
                         None => "`ffmpeg -encoders` lists those there are".into(),
                     };
                     let message = format!("{} has no encoder {encoder:?}", program.display());

@@ -12,16 +12,20 @@ pub static RULE: Rule = Rule {
     explain: "\
 Told with `--host` only. The files are read at each start; where one is missing, the job does not start. \
 A `-` in front of the path (`\"-/etc/ffrtmp/extra.env\"`) allows the file to be missing.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 env_files = ["/nonexistent/x.env"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 env_files = ["-/nonexistent/x.env"]
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

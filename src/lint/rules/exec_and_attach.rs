@@ -10,16 +10,20 @@ pub static RULE: Rule = Rule {
     explain: "\
 `[exec]` starts a workload and ends it again; `[attach]` takes over one that runs already, and is never \
 allowed to end it. A job can do only one of the two.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [attach]
 pid_file = "/run/obs.pid"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

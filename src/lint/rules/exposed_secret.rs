@@ -19,25 +19,42 @@ with `hidepid=2`.
 
 Seen as secrets are `user:password@` in URLs, options and URL parameters with names like `password`, \
 `token` or `key`, variables with such names, and a last part of an RTMP URL that looks random.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true", "rtmp://live.example.com/app/x8f2-k3p9-q7w1-z5m4"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true", "--password=hunter2"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 env = { API_TOKEN = "abc123" }
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true", "rtmp://live.example.com/app/studio"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 env_files = ["/etc/ffrtmp/api.env"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 
@@ -45,8 +62,24 @@ const READ_BY_OTHERS: u32 = 0o004;
 
 /// Names of options, parameters and variables whose values are secret, in small letters.
 const NAMES: &[&str] = &[
-    "password", "passwd", "pass", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "key",
-    "streamkey", "stream_key", "stream-key", "accesskey", "access_key", "access_token", "auth", "sig",
+    "password",
+    "passwd",
+    "pass",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "key",
+    "streamkey",
+    "stream_key",
+    "stream-key",
+    "accesskey",
+    "access_key",
+    "access_token",
+    "auth",
+    "sig",
     "signature",
 ];
 

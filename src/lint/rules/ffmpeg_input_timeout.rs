@@ -16,18 +16,22 @@ restart helps, since nothing ends.
 With a time-out it ends, and is started again: `-rw_timeout 10000000` (microseconds) in front of the \
 input for RTMP, HTTP and TCP; `-timeout` (microseconds; `-stimeout` before ffmpeg 5) for RTSP; \
 `timeout=` in the URL of UDP and SRT.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

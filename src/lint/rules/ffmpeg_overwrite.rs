@@ -13,14 +13,18 @@ having done anything, with exit code 1 up to ffmpeg 5 and with exit code 0, as i
 newer ones. A job that is started again finds its own output of the last time.
 
 `-y` overwrites; `-n` does not, and ends.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

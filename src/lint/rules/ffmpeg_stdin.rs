@@ -12,14 +12,18 @@ ffmpeg reads commands from its standard input: `q` ends it, `c` sends commands t
 supervisor that input is /dev/null and does no harm. But a command is copied: into a shell script with a \
 `while read` loop, where ffmpeg eats the rest of the list; into a background job, where it is stopped \
 for reading from the terminal. `-nostdin` makes it the same everywhere.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

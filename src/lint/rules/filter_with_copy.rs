@@ -10,10 +10,12 @@ pub static RULE: Rule = Rule {
     explain: "\
 `copy` hands packets on as they are, without decoding them; a filter works on decoded pictures or \
 samples. ffmpeg refuses the two together. Leave out the filter, or name an encoder.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "copy", "-vf", "scale=1280:-2", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     good: &[
         Example::Job(
             r#"

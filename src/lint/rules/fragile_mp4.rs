@@ -2,8 +2,8 @@
 
 use super::{Check, Context, Example, Rule, argument};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Lifecycle};
 use crate::lint::ffmpeg::is_live;
+use crate::model::job::Lifecycle;
 
 pub static RULE: Rule = Rule {
     code: "fragile-mp4",
@@ -13,18 +13,22 @@ pub static RULE: Rule = Rule {
 An MP4 cannot be read before its index is written, at the very end. A recording that is killed, or whose \
 machine loses power, is lost as a whole. Matroska (`.mkv`) and MPEG-TS (`.ts`) can be read up to where \
 they break off; so can an MP4 in fragments, with `-movflags +frag_keyframe+empty_moov`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "/srv/out.mkv"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

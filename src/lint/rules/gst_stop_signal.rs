@@ -10,17 +10,21 @@ pub static RULE: Rule = Rule {
     explain: "\
 gst-launch ends its streams (with `-e`) when it gets SIGINT, as from Ctrl-C. SIGTERM, the default of \
 `stop.signal`, ends the program itself, and the end of the stream is never sent.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
 
 [stop]
 signal = "SIGINT"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -10,21 +10,25 @@ pub static RULE: Rule = Rule {
     explain: "\
 A limit is a number of starts in a length of time. Ten starts are few for a channel that has run for a \
 year, and many for one minute.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
 limit = { starts = 10 }
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
 limit = { starts = 10, within = "10m" }
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

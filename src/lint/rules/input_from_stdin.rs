@@ -11,14 +11,18 @@ pub static RULE: Rule = Rule {
 Jobs have no standard input: it is /dev/null, and empty. Pipes between programs need a shell: \
 `[\"/bin/sh\", \"-c\", \"producer | exec ffmpeg ...\"]`; a FIFO or a socket between two jobs is better, \
 as each can then be started again by itself.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "-", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/run/camera.fifo", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -2,9 +2,9 @@
 
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{RestartPolicy};
-use std::time::Duration;
+use crate::model::job::RestartPolicy;
 use crate::model::units::format_duration;
+use std::time::Duration;
 
 pub static RULE: Rule = Rule {
     code: "limit-never-reached",
@@ -17,7 +17,8 @@ count is never reached, and a job that fails at every start goes on for ever, al
 should not.
 
 Make `within` longer or `starts` fewer.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -25,8 +26,10 @@ command = ["/usr/bin/true"]
 policy = "on-failure"
 delay = "10s"
 limit = { starts = 10, within = "1m" }
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -34,7 +37,8 @@ command = ["/usr/bin/true"]
 policy = "on-failure"
 delay = "10s"
 limit = { starts = 4, within = "5m" }
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

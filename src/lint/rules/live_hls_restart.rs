@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule, argument};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Lifecycle};
+use crate::model::job::Lifecycle;
 
 pub static RULE: Rule = Rule {
     code: "live-hls-restart",
@@ -17,18 +17,22 @@ segments that have left the playlist stay on the disk until it is full.
 - `append_list`: go on with the playlist that is there, its numbers included.
 - `delete_segments`: remove segments that have left the playlist. Leave it out only where the segments \
 are an archive, with `-hls_list_size 0` or a playlist type.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "/srv/live.m3u8"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

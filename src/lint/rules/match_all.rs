@@ -10,13 +10,17 @@ pub static RULE: Rule = Rule {
     explain: "\
 `min_runtime` alone says nothing about which program is meant, and an empty `match` fits the first \
 process there is. At least one of `name`, `args` and `user` has to be given.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [attach]
 match = { min_runtime = "5s" }
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [attach]
 match = { name = "obs", min_runtime = "5s" }
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -11,22 +11,26 @@ pub static RULE: Rule = Rule {
 Above `memory_high` the kernel slows the workload down and takes memory back from it; at `memory_limit` \
 it kills. A brake that lies at or behind the wall is never used. Set `memory_high` some 10 to 20 percent \
 below the limit, or leave it out.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "2GiB"
 memory_high = "3GiB"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "3GiB"
 memory_high = "2.5GiB"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -10,18 +10,27 @@ pub static RULE: Rule = Rule {
     explain: "\
 A job without `working_dir` starts in `/`, so `out.mp4` is `/out.mp4`: most often a place where the \
 program may not write, or where nobody looks. Give `working_dir`, or write the path from `/` on.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "out.mp4"]
 working_dir = "/srv"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 

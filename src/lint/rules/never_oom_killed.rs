@@ -11,22 +11,26 @@ pub static RULE: Rule = Rule {
 With an OOM score of -1000 the kernel never kills the process for memory. When such a workload reaches \
 its own `memory_limit`, there is nobody left to kill: it hangs, neither dead nor alive, in the kernel's \
 allocator. -999 protects it nearly as well and leaves a way out.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 oom_score_adj = -1000
 memory_limit = "1GiB"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 oom_score_adj = -900
 memory_limit = "1GiB"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule};
 use crate::config::problem::{At, KeyPath, Level, Problem};
-use crate::model::job::{Workload};
+use crate::model::job::Workload;
 
 pub static RULE: Rule = Rule {
     code: "no-effect-on-attached",
@@ -11,20 +11,24 @@ pub static RULE: Rule = Rule {
     explain: "\
 What the supervisor did not start, it neither ends nor starts again. So `[restart]`, `[stop]` and \
 `[timeouts]` do nothing for an attached job; whoever started the process has to see to that.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
 
 [restart]
 policy = "always"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
 
 [constraints]
 nice = 5
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

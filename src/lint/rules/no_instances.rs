@@ -10,15 +10,19 @@ pub static RULE: Rule = Rule {
     explain: "\
 Each entry of `instances` becomes a job; without entries the file declares nothing, which it could say \
 more clearly with `enabled = false`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 instances = []
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 instances = ["a", "b"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -10,14 +10,18 @@ pub static RULE: Rule = Rule {
     explain: "\
 Every job either starts a program, with `[exec]` and its `command`, or takes over a process that runs, \
 with `[attach]`. A profile cannot give the command.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 description = "Channel 7"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 description = "Channel 7"
 
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

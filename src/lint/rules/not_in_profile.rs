@@ -10,13 +10,17 @@ pub static RULE: Rule = Rule {
     explain: "\
 A profile holds what jobs have in common: limits, restarts, environment. What a job runs is its own, so \
 a profile has no `exec.command`, no `[attach]` and no `instances`.",
-    bad: &[Example::Profile(r#"
+    bad: &[Example::Profile(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Profile(r#"
+"#,
+    )],
+    good: &[Example::Profile(
+        r#"
 [exec]
 env = { LANG = "C" }
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -10,13 +10,17 @@ pub static RULE: Rule = Rule {
     explain: "\
 Arguments, environment variables and paths end at their first NUL character for the kernel, so what \
 follows could never arrive.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true", "a\u0000b"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true", "ab"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

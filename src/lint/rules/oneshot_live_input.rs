@@ -2,8 +2,8 @@
 
 use super::{Check, Context, Example, Rule, argument};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Lifecycle};
 use crate::lint::ffmpeg::is_live;
+use crate::model::job::Lifecycle;
 
 pub static RULE: Rule = Rule {
     code: "oneshot-live-input",
@@ -14,14 +14,18 @@ A live stream ends when the sender goes away, for a moment or for good; ffmpeg t
 0. For a `oneshot` that is completion: the job is done, and does not come back when the stream does. Use \
 `lifecycle = \"continuous\"`. A recording of a certain length is a oneshot: give it `-t`, or \
 `timeouts.run`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "/srv/out.mkv"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-t", "3600", "-c", "copy", "/srv/out.mkv"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

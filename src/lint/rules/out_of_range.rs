@@ -13,37 +13,57 @@ The kernel, or the way supervision works, sets the limits: nice goes from -20 to
 or be cut down in silence, which would be worse.
 
 Times and sizes of 0 are refused where nothing could run with them.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 20
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [stop]
 timeout = "0s"
-"#), Example::Supervisor(r#"
+"#,
+        ),
+        Example::Supervisor(
+            r#"
 [reports]
 keep = 0
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 19
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [stop]
 timeout = "10s"
-"#), Example::Supervisor(r#"
+"#,
+        ),
+        Example::Supervisor(
+            r#"
 [reports]
 keep = 1
-"#)],
+"#,
+        ),
+    ],
     check: Check::Loader,
 };

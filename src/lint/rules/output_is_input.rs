@@ -10,14 +10,18 @@ pub static RULE: Rule = Rule {
     explain: "\
 ffmpeg cannot change a file in place: it would empty the file before it has read it, and so refuses to \
 begin. Write to another name, and rename it afterwards.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/in.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -11,13 +11,17 @@ pub static RULE: Rule = Rule {
 A profile may build on others, which are laid down first. When the way leads back to itself, there is no \
 first one. All profiles on the circle, and the jobs that use them, are refused; jobs that run keep \
 running with their last good version.",
-    bad: &[Example::Profile(r#"
+    bad: &[Example::Profile(
+        r#"
 # example.toml
 profiles = ["example"]
-"#)],
-    good: &[Example::Profile(r#"
+"#,
+    )],
+    good: &[Example::Profile(
+        r#"
 # example.toml
 profiles = ["low-priority"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -11,18 +11,22 @@ pub static RULE: Rule = Rule {
 The profile `nvenc-h264` gives a job what an encoder on the graphics card needs, and less CPU than one \
 in software. A command that encodes with libx264 under it is slowed down to the profile's quota, and the \
 card stays idle. Use `-c:v h264_nvenc`, or another profile.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 profiles = ["nvenc-h264"]
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "libx264", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 profiles = ["nvenc-h264"]
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "h264_nvenc", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 
@@ -30,7 +34,8 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };
     // What a profile is made for is in its name only.
     let promised = context.job.profiles.iter().position(|name| name == "nvenc-h264");
-    let used = || ffmpeg.options.iter().any(|option| option.value.is_some_and(|value| value.ends_with("_nvenc")));
+    let used =
+        || ffmpeg.options.iter().any(|option| option.value.is_some_and(|value| value.ends_with("_nvenc")));
     if let Some(n) = promised
         && !used()
     {

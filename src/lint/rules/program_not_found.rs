@@ -12,14 +12,18 @@ pub static RULE: Rule = Rule {
 Told with `--host` only. The program is looked for as the supervisor would: a path as it is written, a \
 bare name on the PATH. The PATH of the supervisor, often started by systemd, may be another than yours; \
 `PATH` in `exec.env` decides for the workload.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/nonexistent/encode"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

@@ -11,17 +11,26 @@ pub static RULE: Rule = Rule {
 `-progress pipe:1` and `-progress -` write a block of lines twice a second to standard output, which for \
 a job is its log: some 35 MB a day that nobody reads, between the lines that matter. Leave `-progress` \
 out, or send it to a program that listens: `udp://127.0.0.1:PORT` never blocks and needs no reader.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-progress", "pipe:1", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-progress", "udp://127.0.0.1:9000", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 

@@ -12,14 +12,18 @@ pub static RULE: Rule = Rule {
 ffmpeg works as fast as it can. A file that is pushed to a live server arrives in bursts many times \
 faster than it plays: servers cut the connection or drop most of it. `-re` in front of the input reads \
 it at the speed at which it plays.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-i", "/srv/in.mp4", "-c", "copy", "-f", "flv", "rtmp://origin/live"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-re", "-i", "/srv/in.mp4", "-c", "copy", "-f", "flv", "rtmp://origin/live"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -12,20 +12,24 @@ pub static RULE: Rule = Rule {
 `cpu_quota = 100` is one core. A quota of more than all cores limits nothing, so either a percentage of \
 the whole machine was meant, or the job was written for a larger one. The kernel accepts it, and so do \
 we.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_quota = 1600 # on a machine with 4 cores
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_quota = 200
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

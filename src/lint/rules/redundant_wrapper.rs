@@ -12,17 +12,21 @@ pub static RULE: Rule = Rule {
 sight: the report does not show it, a change needs a restart, and `timeout` keeps the signal from the \
 workload. The keys of the job file do the same, are read back from the kernel, and most can be changed \
 while the job runs.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["nice", "-n", "10", "/usr/local/bin/encode"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/local/bin/encode"]
 
 [constraints]
 nice = 10
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

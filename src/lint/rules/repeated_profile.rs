@@ -10,16 +10,20 @@ pub static RULE: Rule = Rule {
     explain: "\
 Profiles are applied from left to right, so the second time undoes what the ones between have changed. \
 That is hardly ever meant.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 profiles = ["live-hls", "low-priority", "live-hls"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 profiles = ["low-priority", "live-hls"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

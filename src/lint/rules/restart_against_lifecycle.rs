@@ -15,34 +15,48 @@ every exit is unexpected.
 A continuous job with the policy `never` stays down after its first hiccup, and with ffmpeg that is not \
 even an error: when a live input closes, ffmpeg ends with exit code 0. A oneshot with `always` does its \
 work again and again, for ever.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 lifecycle = "continuous"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "never"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "always"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 lifecycle = "continuous"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "always"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 

@@ -14,13 +14,17 @@ program itself.
 
 Write each argument as an entry of its own. Where you do need a shell, name it: `[\"/bin/sh\", \"-c\", \
 \"exec a | b\"]`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = "/usr/bin/ffprobe /srv/in.mp4"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/srv/in.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -11,21 +11,35 @@ pub static RULE: Rule = Rule {
 No shell reads the command, so `|`, `>`, `&&`, `$NAME` and `~` have no meaning: the program gets them as \
 they are, and takes `>` for the name of a file. Where a shell is needed, name it: `[\"/bin/sh\", \"-c\", \
 \"exec a | b\"]`. Output goes to the file of `exec.output` by itself.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/srv/in.mp4", ">", "/tmp/log"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/ffprobe", "$HOME/in.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/srv/in.mp4"]
 output = "file"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/home/alice/in.mp4"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 
@@ -54,5 +68,7 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
 fn is_variable(text: &str) -> bool {
     text.contains("${")
         || text.contains("$(")
-        || text.strip_prefix('$').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+        || text
+            .strip_prefix('$')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
 }

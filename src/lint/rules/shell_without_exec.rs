@@ -14,18 +14,27 @@ code and the memory in the report are the shell's as well.
 
 Best is no shell at all: list the arguments. Where it is needed for what comes before, let its last \
 command be `exec program ...`, which takes the shell's place.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "-c", "cd /srv && ffprobe in.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/bin/sh", "-c", "cd /srv && exec ffprobe in.mp4"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/ffprobe", "in.mp4"]
 working_dir = "/srv"
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 
@@ -39,9 +48,11 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         return;
     }
     let argv = context.argv();
-    let flag = argv.iter().position(|text| text.starts_with('-') && !text.starts_with("--") && text.ends_with('c'));
+    let flag =
+        argv.iter().position(|text| text.starts_with('-') && !text.starts_with("--") && text.ends_with('c'));
     let Some((n, script)) = flag.and_then(|n| Some((n + 1, argv.get(n + 1)?))) else { return };
-    let words = |text: &str| text.split(|c: char| c.is_whitespace() || ";&|(){}".contains(c)).any(|w| w == "exec");
+    let words =
+        |text: &str| text.split(|c: char| c.is_whitespace() || ";&|(){}".contains(c)).any(|w| w == "exec");
     if !words(script) {
         let message = "the stop signal reaches this shell, not what it runs";
         let help = "let its last command be `exec program ...`, or list the arguments without a shell";

@@ -2,8 +2,8 @@
 
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
-use std::time::Duration;
 use crate::model::units::format_duration;
+use std::time::Duration;
 
 pub static RULE: Rule = Rule {
     code: "short-stop-timeout",
@@ -13,20 +13,24 @@ pub static RULE: Rule = Rule {
 After the stop signal ffmpeg drains its encoders and writes the end of its output; for an MP4 that is \
 the index, without which the file cannot be read. What has not ended after `stop.timeout` is killed. \
 Under a second is too little on a busy machine; the default is ten.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [stop]
 timeout = "500ms"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [stop]
 timeout = "10s"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Intent};
+use crate::model::job::Intent;
 
 pub static RULE: Rule = Rule {
     code: "sla-of-test",
@@ -11,22 +11,31 @@ pub static RULE: Rule = Rule {
     explain: "\
 `sla_eligible = true` counts the runs of a job in the platform's service level. A test, an experiment or \
 a soak test is allowed to fail: its failures would spoil the figure, and its successes would polish it.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 intent = "test"
 sla_eligible = true
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[
+        Example::Job(
+            r#"
 intent = "production"
 sla_eligible = true
 [exec]
 command = ["/usr/bin/true"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 intent = "test"
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 

@@ -12,18 +12,22 @@ pub static RULE: Rule = Rule {
 ffmpeg writes a status line (`frame= fps= ... speed=`) twice a second, meant for a terminal, where each \
 replaces the one before. In the log of a job that runs for months they are one endless line, some 15 MB \
 a day. `-nostats` leaves it out; so does a log level below `info`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

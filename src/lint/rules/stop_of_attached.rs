@@ -10,16 +10,20 @@ pub static RULE: Rule = Rule {
     explain: "\
 What the supervisor did not start, it never ends. When the file of an attached job goes away, the \
 process is let go: it gets back the priorities and the cgroup it had, and runs on.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
 
 [stop]
 on_remove = "stop"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

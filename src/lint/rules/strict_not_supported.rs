@@ -14,28 +14,37 @@ version puts `nice` and `oom_score_adj` in force; a strict job that asks for oth
 
 Without `strict` the job starts, and its report says for each constraint whether it is in force and why \
 not.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "1GiB"
 strict = true
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "1GiB"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 5
 strict = true
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 
@@ -51,7 +60,8 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         .map(|(name, _)| name.as_str())
         .collect();
     if !missing.is_empty() {
-        let message = format!("this version cannot put in force: {}; the job would not start", missing.join(", "));
+        let message =
+            format!("this version cannot put in force: {}; the job would not start", missing.join(", "));
         let help = "remove `strict`: the report then says which constraints are not in force";
         problems.push(RULE.problem(value("constraints.strict"), message).help(help));
     }

@@ -13,20 +13,24 @@ ffmpeg ends with 255 after a signal, and so 255 is put on the list of successes.
 job would be reported as completed.
 
 It is not needed: a 255 that follows a stop we asked for is taken as a good end anyway.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [restart]
 success_exit_codes = [0, 255]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [restart]
 success_exit_codes = [0]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

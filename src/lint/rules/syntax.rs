@@ -14,21 +14,35 @@ last good version of its file.
 Job files are TOML (https://toml.io). The usual causes: a text without its quotes, a `\\` in a \"text\" \
 (write `\\\\`, or use 'single quotes'), a key that is given twice, a bracket that is not closed. Arrays \
 may go over several lines.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 description = live channel
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 description = "live channel"
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+        ),
+    ],
     check: Check::Loader,
 };

@@ -10,19 +10,23 @@ pub static RULE: Rule = Rule {
     explain: "\
 Job files mean much the same as systemd units, but have names of their own. A key that was copied from a \
 unit would do nothing here, so it is an error, and the message gives the name it has here.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 MemoryMax = "1GiB"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "1GiB"
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Lifecycle};
+use crate::model::job::Lifecycle;
 use crate::model::units::format_duration;
 
 pub static RULE: Rule = Rule {
@@ -14,22 +14,26 @@ A continuous job is meant to run without end. With `timeouts.run` it is stopped 
 reported as `timeout`, and started again: a gap in the stream, at regular times. If a restart now and \
 then is what you want, say so in the description and pass over this warning; if the job has an end, it \
 is a `oneshot`.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 lifecycle = "continuous"
 [exec]
 command = ["/usr/bin/true"]
 
 [timeouts]
 run = "2h"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 lifecycle = "oneshot"
 [exec]
 command = ["/usr/bin/true"]
 
 [timeouts]
 run = "2h"
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 
@@ -39,7 +43,8 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         && job.exec().is_some()
         && let Some(run) = job.timeouts.run
     {
-        let message = format!("this job is meant to run without end, and is stopped after {}", format_duration(run));
+        let message =
+            format!("this job is meant to run without end, and is stopped after {}", format_duration(run));
         let help = "remove it, or set lifecycle = \"oneshot\"";
         problems.push(RULE.problem(value("timeouts.run"), message).help(help));
     }

@@ -11,10 +11,12 @@ pub static RULE: Rule = Rule {
 A template may have 1000 instances, and all its jobs together may come to 16 MiB of text. A file beyond \
 that is a mistake, or meant to exhaust the memory of the supervisor.",
     bad: &[Example::Words("instances = [...] with 1001 entries")],
-    good: &[Example::Job(r#"
+    good: &[Example::Job(
+        r#"
 instances = ["a", "b"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

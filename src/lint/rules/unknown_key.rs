@@ -13,9 +13,7 @@ without its limit, and nobody would notice before the machine is out of memory. 
 
 Most often it is a typing error, or a key in the wrong table: the message names the nearest one. \
 Labels of your own belong into `[tags]`.",
-    bad: &[Example::Job(
-        "[exec]\ncommand = [\"/usr/bin/true\"]\n\n[constraints]\nmemory_limt = \"1GiB\"\n",
-    )],
+    bad: &[Example::Job("[exec]\ncommand = [\"/usr/bin/true\"]\n\n[constraints]\nmemory_limt = \"1GiB\"\n")],
     good: &[Example::Job(
         "[exec]\ncommand = [\"/usr/bin/true\"]\n\n[constraints]\nmemory_limit = \"1GiB\"\n",
     )],

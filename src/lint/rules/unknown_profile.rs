@@ -13,15 +13,19 @@ Running the job without it would run it without the limits it was meant to have.
 
 `validate` looks into the `profiles.d` beside the `jobs.d` of the file; for files elsewhere into the \
 configured one, which `--root` changes.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 profiles = ["live-hsl"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 profiles = ["low-priority"]
 [exec]
 command = ["/usr/bin/true"]
-"#)],
+"#,
+    )],
     check: Check::Loader,
 };

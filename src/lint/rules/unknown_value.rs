@@ -10,25 +10,39 @@ pub static RULE: Rule = Rule {
     explain: "\
 Some keys take one of a few words, or the name of a signal. The message lists them, and names the \
 nearest.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-error"
-"#), Example::Supervisor(r#"
+"#,
+        ),
+        Example::Supervisor(
+            r#"
 [log]
 level = "verbose"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
-"#), Example::Supervisor(r#"
+"#,
+        ),
+        Example::Supervisor(
+            r#"
 [log]
 level = "debug"
-"#)],
+"#,
+        ),
+    ],
     check: Check::Loader,
 };

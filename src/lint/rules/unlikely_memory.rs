@@ -11,32 +11,46 @@ pub static RULE: Rule = Rule {
 A bare number is MiB, as it is for the `--memory-limit` of the command line. `memory_limit = 4294967296` \
 was meant as bytes and is 4 PiB, which limits nothing; `\"512KB\"` is too little for any program to \
 start. Limits below 4 MiB and above 4 TiB are told.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = 4294967296 # meant as bytes
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "2MB"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "4GiB"
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = 4096
-"#)],
+"#,
+        ),
+    ],
     check: Check::Job(check),
 };
 

@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule, argument};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Output};
+use crate::model::job::Output;
 
 pub static RULE: Rule = Rule {
     code: "verbose-log",
@@ -12,14 +12,18 @@ pub static RULE: Rule = Rule {
 At the levels `verbose`, `debug` and `trace` ffmpeg writes lines for each packet or frame: gigabytes a \
 day, into a file that nobody rotates while the job runs. They are for finding a fault, on a terminal. \
 For jobs `warning` or `info` are of use.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-loglevel", "debug", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-loglevel", "warning", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 

@@ -11,16 +11,20 @@ pub static RULE: Rule = Rule {
     explain: "\
 Told with `--host` only. The workload starts in `exec.working_dir`; where that is missing, it does not \
 start. Nothing creates it: it may be a disk that is not mounted.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 working_dir = "/nonexistent/media"
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 working_dir = "/tmp"
-"#)],
+"#,
+    )],
     check: Check::Host(check),
 };
 

@@ -12,27 +12,41 @@ A key takes a text, a number, true or false, a list or a table, and nothing is c
 \"false\"` is a text, and reading it as true or as false would be a guess.
 
 The message says what was found and what was expected.",
-    bad: &[Example::Job(r#"
+    bad: &[
+        Example::Job(
+            r#"
 enabled = "false"
 [exec]
 command = ["/usr/bin/true"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 2.5
-"#)],
-    good: &[Example::Job(r#"
+"#,
+        ),
+    ],
+    good: &[
+        Example::Job(
+            r#"
 enabled = false
 [exec]
 command = ["/usr/bin/true"]
-"#), Example::Job(r#"
+"#,
+        ),
+        Example::Job(
+            r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 2
-"#)],
+"#,
+        ),
+    ],
     check: Check::Loader,
 };

@@ -10,20 +10,24 @@ pub static RULE: Rule = Rule {
     explain: "\
 The list replaces the default, which is `[0]`; it is not added to it. Without 0 in it, a job that ends \
 as it should is reported as failed, and one with the policy `on-failure` starts again.",
-    bad: &[Example::Job(r#"
+    bad: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 success_exit_codes = [3]
-"#)],
-    good: &[Example::Job(r#"
+"#,
+    )],
+    good: &[Example::Job(
+        r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 success_exit_codes = [0, 3]
-"#)],
+"#,
+    )],
     check: Check::Job(check),
 };
 
