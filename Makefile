@@ -24,12 +24,12 @@ test: ## everything CI runs: lints, all tests, schemas, a minute of fuzzing, doc
 
 lint: ## formatting, clippy, licences and sources of the dependencies
 	@scripts/setup lint
-	cargo fmt --check
+	scripts/fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo deny --log-level error check bans licenses sources
 
 fmt: ## format the code
-	cargo fmt
+	@scripts/fmt
 
 bench: release ## measure the release build beside its references
 	@scripts/setup bench
