@@ -167,7 +167,13 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
         .with_context(|| format!("cannot resolve {}", arguments.dir.display()))?;
     process::prepare()?;
     interrupt::watch()?;
-    let bench = Bench { binaries, dir, quick: arguments.quick };
+    // One folder for the whole bench, removed at its end. ext4 passes over the inodes of files deleted in
+    // the last minutes one by one, so what is removed between two rounds is paid for by the next.
+    let place = tempfile::Builder::new()
+        .prefix("bench-")
+        .tempdir_in(&dir)
+        .with_context(|| format!("cannot make a temporary folder in {}", dir.display()))?;
+    let bench = Bench { binaries, dir: place.path().to_owned(), quick: arguments.quick };
     let wanted = |scenario| arguments.only.is_empty() || arguments.only.contains(&scenario);
 
     let mut results = table::Results::new(&bench);

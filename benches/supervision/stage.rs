@@ -18,7 +18,6 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
-use tempfile::TempDir;
 
 use crate::workload::{self, CHECKIN, CheckIn, LEASH, Life};
 use crate::{Bench, interrupt, process};
@@ -83,7 +82,7 @@ pub struct Stage {
     daemons: Vec<Daemon>,
     checkin: File,
     leash: Option<File>,
-    dir: TempDir,
+    dir: PathBuf,
     program: PathBuf,
 }
 
@@ -92,11 +91,12 @@ impl Stage {
     pub fn new(bench: &Bench) -> anyhow::Result<Self> {
         interrupt::check()?;
         let dir = tempfile::Builder::new()
-            .prefix("bench-")
+            .prefix("stage-")
             .tempdir_in(&bench.dir)
-            .with_context(|| format!("cannot make a temporary folder in {}", bench.dir.display()))?;
+            .with_context(|| format!("cannot make a temporary folder in {}", bench.dir.display()))?
+            .keep();
         let fifo = |name: &str| {
-            let path = dir.path().join(name);
+            let path = dir.join(name);
             mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
             // Opened for both, so that the FIFO always has a reader and a writer.
             File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
@@ -110,7 +110,7 @@ impl Stage {
 
     /// The folder; also what `--root` is given.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// The bench's own program.

@@ -159,6 +159,12 @@ fn scale(text: &str, number: &str, factor: u64) -> Result<u64, UnitError> {
     Ok(total)
 }
 
+/// A number of things, for people: `1 file`, `2 files`.
+#[must_use]
+pub fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Durations in records: whole milliseconds.
 pub mod millis {
     use std::time::Duration;

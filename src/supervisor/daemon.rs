@@ -32,6 +32,7 @@ use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
 use crate::model::process::BootId;
 use crate::model::time::BootTime;
+use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
 
@@ -210,8 +211,10 @@ impl Daemon {
                 () = tokio::time::sleep(next.since(now)) => self.timer(),
             }
         }
-        let live = self.slots.values().filter(|slot| slot.run.as_ref().is_some_and(Run::is_live)).count();
-        info!("leaving; {live} workloads run on, and the next supervisor takes them over");
+        info!(
+            "leaving; {} left running for the next supervisor to take over",
+            count(self.live(), "workload")
+        );
         Ok(())
     }
 
@@ -238,10 +241,14 @@ impl Daemon {
             }
             self.dirty.insert(job);
         }
-        let live = self.slots.values().filter(|slot| slot.run.as_ref().is_some_and(Run::is_live)).count();
-        if live > 0 {
-            info!("took over {live} running workloads");
+        if self.live() > 0 {
+            info!("took over {}", count(self.live(), "running workload"));
         }
+    }
+
+    /// How many runs live.
+    fn live(&self) -> usize {
+        self.slots.values().filter(|slot| slot.run.as_ref().is_some_and(Run::is_live)).count()
     }
 
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {

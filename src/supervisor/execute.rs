@@ -15,6 +15,7 @@ use super::environment;
 use super::observed::{self, Sighting, Standing};
 use crate::linux::process::{self, PidFd};
 use crate::linux::{clock, priority};
+use crate::model::constraints::ConstraintStatus;
 use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -293,6 +294,7 @@ impl Daemon {
         let before = std::mem::replace(&mut run.spec, spec).job;
         run.seen.job = Arc::clone(declared);
         let let_go = std::mem::replace(&mut run.seen.released, false);
+        let known = run.report.constraints.clone();
         if let Some(started) = &run.started
             && before.constraints != declared.constraints
         {
@@ -313,9 +315,7 @@ impl Daemon {
             tell(format!("changed in place: {field} {} -> {}", shown(from), shown(to)));
         }
         let report = run.report.clone();
-        for status in report.constraints.iter().filter(|status| !status.applied) {
-            warn!(job = %job, "{} is not in force: {}", status.name, status.reason.as_deref().unwrap_or("not read back"));
-        }
+        warn_of(job, &report.constraints, &known);
         self.writer.put(&report);
         Ok(())
     }
@@ -495,10 +495,7 @@ impl Daemon {
             && run.is_live()
         {
             info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "running");
-            for status in run.report.constraints.iter().filter(|status| !status.applied) {
-                let reason = status.reason.as_deref().unwrap_or("not read back");
-                warn!(job = %job, "{} {} is not in force: {reason}", status.name, status.requested);
-            }
+            warn_of(job, &run.report.constraints, &[]);
         }
         if run.is_live() {
             let report = run.report.clone();
@@ -527,6 +524,14 @@ impl Daemon {
 
     fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
+    }
+}
+
+/// Logs what is not in force, but for what was known before.
+fn warn_of(job: &JobId, statuses: &[ConstraintStatus], known: &[ConstraintStatus]) {
+    for status in statuses.iter().filter(|status| !status.applied && !known.contains(status)) {
+        let reason = status.reason.as_deref().unwrap_or("not read back");
+        warn!(job = %job, "{} {} is not in force: {reason}", status.name, status.requested);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::linux::clock;
 use crate::model::exit::StopReason;
 use crate::model::ids::JobId;
 use crate::model::job::Workload;
-use crate::model::units::format_duration;
+use crate::model::units::{count, format_duration};
 use crate::reconcile::diff::{Change, Class, diff};
 use crate::reconcile::plan::{Action, Outlook, Wanted, plan};
 
@@ -171,9 +171,9 @@ fn print(
     }
     let errors = match errors.len() {
         0 => String::new(),
-        n => format!(", {n} errors (what they concern stays as it is)"),
+        n => format!(", {} (what they concern stays as it is)", count(n, "error")),
     };
-    writeln!(out, "{changes} changes, {unchanged} jobs unchanged{errors}")
+    writeln!(out, "{}, {} unchanged{errors}", count(changes, "change"), count(unchanged, "job"))
 }
 
 fn summary(changes: &[Change]) -> String {

@@ -43,7 +43,7 @@ fn a_plan_says_what_would_be_done_and_does_nothing() {
 - removed    stop: its file was removed
 ! restarted  restart: exec.command
     exec.command (restart): [\"/bin/sleep\", \"1000\"] -> [\"/bin/sleep\", \"2000\"]
-4 changes, 1 jobs unchanged\n";
+4 changes, 1 job unchanged\n";
     assert_eq!(text, expected);
     let plan = site.json(&[arguments[0], arguments[1], "--json"]);
     assert_eq!(

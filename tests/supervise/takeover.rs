@@ -35,7 +35,7 @@ fn workloads_outlive_supervisors_and_the_next_one_takes_them_over() {
         let alone = site.json(&["status", "--json"]);
         assert_eq!((&alone["supervisor_pid"], &alone["jobs"][0]["state"]), (&Value::Null, &"running".into()));
         let pid = site.start();
-        site.await_log("took over 1 running workloads");
+        site.await_log("took over 1 running workload");
         site.settle();
         site.assert_untouched("job", &live);
         assert_eq!(site.json(&["status", "--json"])["supervisor_pid"], pid);

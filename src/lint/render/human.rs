@@ -7,6 +7,7 @@ use annotate_snippets::{AnnotationKind, Group, Level as Shown, Renderer, Snippet
 use super::Findings;
 use crate::config::problem::Level;
 use crate::lint::diagnostic::Diagnostic;
+use crate::model::units::count;
 
 /// Whether standard output takes colours: a terminal that can, and nobody who asked for none.
 #[must_use]
@@ -33,7 +34,6 @@ pub fn print(findings: &Findings, color: bool, out: &mut dyn Write) -> io::Resul
         }
         writeln!(out, "\n{rest}{}", if rest.is_empty() { "" } else { "\n" })?;
     }
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let (errors, warnings) = (findings.count(Level::Error), findings.count(Level::Warning));
     let files = count(findings.files, "file");
     let found: Vec<String> = [(errors, "error"), (warnings, "warning")]
