@@ -58,13 +58,6 @@ pub fn parse<T: Tables>(text: &str) -> Parsed<T> {
     Parsed { value: T::default(), problems }
 }
 
-/// The bytes of the value (or key) that a place names; of the nearest table around it if it is
-/// not written in the file. `None` for the file as a whole.
-#[must_use]
-pub fn locate(text: &str, at: &At) -> Option<Range<usize>> {
-    Places::of(text).locate(at)
-}
-
 /// A text, read once to find any number of places in it.
 pub struct Places<'a>(Spanned<DeTable<'a>>);
 
@@ -75,7 +68,8 @@ impl<'a> Places<'a> {
         Self(DeTable::parse_recoverable(text).0)
     }
 
-    /// As [`locate`].
+    /// The bytes of the value (or key) that a place names; of the nearest table around it if it is
+    /// not written in the file. `None` for the file as a whole.
     #[must_use]
     pub fn locate(&self, at: &At) -> Option<Range<usize>> {
         match at {
@@ -361,7 +355,8 @@ mod tests {
             .problems
             .into_iter()
             .map(|p| {
-                let shown = locate(text, &p.at).map_or_else(String::new, |span| text[span].to_owned());
+                let shown =
+                    Places::of(text).locate(&p.at).map_or_else(String::new, |span| text[span].to_owned());
                 (p.code, shown)
             })
             .collect()

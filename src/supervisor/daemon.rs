@@ -12,7 +12,6 @@ use std::time::Duration;
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Gid, Uid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +25,6 @@ use super::writer::{Filed, Writer, private_dir};
 use super::{lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
-use crate::lint::check::Facts;
 use crate::linux::clock;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
@@ -138,14 +136,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         if let Err(error) = watching {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
         }
-        let facts = Facts { cores: std::thread::available_parallelism().map_or(1, usize::from), mode: None };
-        let ids = (Uid::effective().as_raw(), Gid::effective().as_raw());
         let daemon = Daemon {
             boot_id: crate::linux::process::boot_id().context("cannot read the boot id")?,
             wrapper,
             _wrapper_file: wrapper_file,
             open_files,
-            declared: Declared::new(layout.clone(), facts, ids),
+            declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
             writer: Writer::start(&layout, options.settings.keep, filed).context("cannot write reports")?,
             unfiled: HashMap::new(),

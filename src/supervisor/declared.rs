@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::{Gid, Uid};
+
 use crate::config::load::{self, Stamp, Trust};
 use crate::config::parse::parse;
 use crate::config::paths::Layout;
@@ -123,9 +125,11 @@ struct Pass {
 }
 
 impl Declared {
-    /// Nothing declared yet. `ids` are the user and group whose files are obeyed beside root's.
+    /// Nothing declared yet. Obeyed are root's files and those of the user that runs this.
     #[must_use]
-    pub fn new(layout: Layout, facts: Facts, ids: (u32, u32)) -> Self {
+    pub fn new(layout: Layout) -> Self {
+        let facts = Facts { cores: std::thread::available_parallelism().map_or(1, usize::from), mode: None };
+        let ids = (Uid::effective().as_raw(), Gid::effective().as_raw());
         let (profiles, _) = Profiles::build(&BTreeMap::new());
         Self {
             layout,
@@ -141,8 +145,8 @@ impl Declared {
 
     /// What the files declare at this moment, for those who look once and obey nothing.
     #[must_use]
-    pub fn snapshot(layout: Layout, facts: Facts, ids: (u32, u32), now: Moment) -> Self {
-        let mut declared = Self { settle: Duration::ZERO, ..Self::new(layout, facts, ids) };
+    pub fn snapshot(layout: Layout, now: Moment) -> Self {
+        let mut declared = Self { settle: Duration::ZERO, ..Self::new(layout) };
         let _ = declared.scan(now);
         declared
     }

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
+use super::survey;
 use crate::linux::process::{self, PidFd};
 use crate::linux::{clock, priority};
 use crate::model::constraints::ConstraintStatus;
@@ -59,9 +60,8 @@ impl Run {
     /// A run that another supervisor left.
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
-        let filed =
-            daemon.layout.history().join(spec.job.id.as_str()).join(format!("{}.json", spec.run_id)).exists();
-        let report = read_report(daemon, &spec.job.id)
+        let filed = survey::is_filed(&daemon.layout, &sighting);
+        let report = survey::report_of(&daemon.layout, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
                 let (id, restarts) = (spec.run_id.clone(), spec.history.restarts);
@@ -161,11 +161,6 @@ impl Run {
             }
         }
     }
-}
-
-fn read_report(daemon: &Daemon, job: &JobId) -> Option<Report> {
-    let text = std::fs::read(daemon.layout.reports().join(format!("{job}.json"))).ok()?;
-    serde_json::from_slice(&text).ok()
 }
 
 impl Daemon {
@@ -314,9 +309,8 @@ impl Daemon {
             let shown = |value: &str| if value.is_empty() { "unset".to_owned() } else { value.to_owned() };
             tell(format!("changed in place: {field} {} -> {}", shown(from), shown(to)));
         }
-        let report = run.report.clone();
-        warn_of(job, &report.constraints, &known);
-        self.writer.put(&report);
+        warn_of(job, &run.report.constraints, &known);
+        self.publish(job);
         Ok(())
     }
 
@@ -339,8 +333,7 @@ impl Daemon {
         };
         info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
         run.report.event(now.wall, State::Running, text);
-        let report = run.report.clone();
-        self.writer.put(&report);
+        self.publish(job);
         Ok(())
     }
 
@@ -357,8 +350,7 @@ impl Daemon {
             let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
             warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
             run.report.event(now.wall, State::Running, text);
-            let report = run.report.clone();
-            self.writer.put(&report);
+            self.publish(job);
         }
         Ok(())
     }
@@ -371,8 +363,7 @@ impl Daemon {
         let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
         info!(job = %job, run = %run.seen.id, "{text}");
         run.report.event(clock::now().wall, State::Running, text.into());
-        let report = run.report.clone();
-        self.writer.put(&report);
+        self.publish(job);
         Ok(())
     }
 
@@ -400,8 +391,7 @@ impl Daemon {
         }
         run.report.end(ended.wall, lasted, usage, verdict);
         run.report.next_start_at = next_start(outlook);
-        let report = run.report.clone();
-        self.writer.put(&report);
+        self.publish(job);
         Ok(())
     }
 
@@ -439,8 +429,7 @@ impl Daemon {
         };
         if differs && run.report.exit_reason.is_some() {
             run.report.next_start_at = next;
-            let report = run.report.clone();
-            self.writer.put(&report);
+            self.publish(job);
         }
     }
 
@@ -498,8 +487,7 @@ impl Daemon {
             warn_of(job, &run.report.constraints, &[]);
         }
         if run.is_live() {
-            let report = run.report.clone();
-            self.writer.put(&report);
+            self.publish(job);
         }
         self.mark(job);
     }
@@ -517,8 +505,14 @@ impl Daemon {
         }
         if statuses != run.report.constraints {
             run.report.constraints = statuses;
-            let report = run.report.clone();
-            self.writer.put(&report);
+            self.publish(job);
+        }
+    }
+
+    /// Hands over the job's report as it is now.
+    fn publish(&self, job: &JobId) {
+        if let Some(run) = self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
+            self.writer.put(&run.report);
         }
     }
 

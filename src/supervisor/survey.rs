@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid};
-
 use super::declared::Declared;
 use super::observed::{self, Sighting};
 use crate::config::paths::Layout;
-use crate::lint::check::Facts;
 use crate::linux::clock;
 use crate::model::ids::JobId;
 use crate::model::report::Report;
@@ -18,9 +15,7 @@ use crate::runs::dir::{all_jobs, current, job_runs};
 /// What the files of a layout declare at this moment.
 #[must_use]
 pub fn declared(layout: &Layout) -> Declared {
-    let facts = Facts { cores: std::thread::available_parallelism().map_or(1, usize::from), mode: None };
-    let ids = (Uid::effective().as_raw(), Gid::effective().as_raw());
-    Declared::snapshot(layout.clone(), facts, ids, clock::now())
+    Declared::snapshot(layout.clone(), clock::now())
 }
 
 /// Every job that is declared or has a run.
