@@ -1,5 +1,6 @@
 //! Constraints: what a job may ask of the kernel, and what became of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,25 @@ impl Constraints {
     }
 }
 
+/// The CPUs in a list as the kernel writes it: `0-3,8` (cpuset(7), "List format"); `None` if it is no
+/// such list.
+#[must_use]
+pub fn parse_cpus(text: &str) -> Option<BTreeSet<u16>> {
+    let number = |text: &str| text.parse::<u16>().ok();
+    let mut cpus = BTreeSet::new();
+    for part in text.split(',') {
+        let (from, to) = match part.split_once('-') {
+            Some((from, to)) => (number(from)?, number(to)?),
+            None => (number(part)?, number(part)?),
+        };
+        if from > to {
+            return None;
+        }
+        cpus.extend(from..=to);
+    }
+    Some(cpus)
+}
+
 /// What became of one constraint. `applied` only after the value was read back from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConstraintStatus {
@@ -191,8 +211,34 @@ pub struct ConstraintStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// An attribute of the process itself: nice, oom_score_adj.
+    /// An attribute of the processes themselves: nice, oom_score_adj.
     Process,
-    /// None that this version has.
+    /// A delegated subtree of the unified hierarchy.
+    CgroupV2,
+    /// Hierarchies of version 1.
+    CgroupV1,
+    /// A subtree of the unified hierarchy that systemd delegated when asked over D-Bus.
+    Systemd,
+    /// None that this host has.
     None,
+}
+
+impl Backend {
+    /// As reports write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::CgroupV2 => "cgroup-v2",
+            Self::CgroupV1 => "cgroup-v1",
+            Self::Systemd => "systemd",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
