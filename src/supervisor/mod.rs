@@ -2,14 +2,15 @@
 //!
 //! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files),
 //! `watch.rs` (hints), `observed.rs` (run directories), `execute.rs` (effects), `writer.rs` (reports
-//! on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time). `status.rs` and
-//! `preview.rs` are the commands that look without touching.
+//! on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `notify.rs` (the
+//! service manager). `status.rs` and `preview.rs` are the commands that look without touching.
 
 pub mod daemon;
 pub mod declared;
 pub mod environment;
 pub mod execute;
 pub mod lock;
+pub mod notify;
 pub mod observed;
 pub mod preview;
 pub mod status;

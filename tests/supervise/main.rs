@@ -10,6 +10,7 @@ mod exits;
 mod files;
 mod folders;
 mod killed;
+mod notify;
 mod restarts;
 mod stops;
 mod takeover;
