@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cpus::CpuSet;
 use super::units::ByteSize;
 
 /// The limit on CPU time. `cpu_quota` and `cpu_max` are two spellings of one thing, so there is one.
@@ -77,9 +78,9 @@ pub struct Constraints {
     /// Most processes and threads (`pids.max`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks_max: Option<u64>,
-    /// CPUs the workload may run on, as `0-3,8` (`cpuset.cpus`).
+    /// CPUs the workload may run on (`cpuset.cpus`, or sched_setaffinity(2) on every thread).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<String>,
+    pub cpus: Option<CpuSet>,
     /// I/O scheduling class of every thread (ioprio_set(2)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_class: Option<IoClass>,
@@ -164,7 +165,7 @@ impl Constraints {
         add(N::Nice, self.nice.map(|v| v.to_string()));
         add(N::OomScoreAdj, self.oom_score_adj.map(|v| v.to_string()));
         add(N::TasksMax, self.tasks_max.map(|v| v.to_string()));
-        add(N::Cpus, self.cpus.clone());
+        add(N::Cpus, self.cpus.as_ref().map(|v| v.to_string()));
         add(N::IoClass, self.io_class.map(|v| v.to_string()));
         list
     }
@@ -187,11 +188,36 @@ pub struct ConstraintStatus {
     pub reason: Option<String>,
 }
 
+/// Why a constraint is not in force that no mechanism took up.
+pub const UNSUPPORTED: &str =
+    "not supported by this version yet: only nice, oom_score_adj, cpus and io_class are";
+
+/// One status for each constraint that is asked for, in the order of a job file, then what else there is to
+/// tell. Where several mechanisms tried, the one that succeeded counts, or else the last one.
+#[must_use]
+pub fn merge(wanted: &Constraints, mut statuses: Vec<ConstraintStatus>) -> Vec<ConstraintStatus> {
+    let mut list = Vec::new();
+    for (name, requested) in wanted.requested() {
+        let tried = statuses.extract_if(.., |status| status.name == name && status.requested == requested);
+        let best = tried.reduce(|best, next| if best.applied { best } else { next });
+        list.push(best.unwrap_or_else(|| ConstraintStatus {
+            name,
+            requested,
+            applied: false,
+            actual: None,
+            backend: Backend::None,
+            reason: Some(UNSUPPORTED.into()),
+        }));
+    }
+    list.extend(statuses);
+    list
+}
+
 /// The mechanism behind a constraint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// An attribute of the process itself: nice, oom_score_adj.
+    /// An attribute of the process itself: nice, oom_score_adj, io_class, CPU affinity.
     Process,
     /// None that this version has.
     None,

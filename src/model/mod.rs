@@ -1,6 +1,7 @@
 //! PURE nouns: what a job, a run, a constraint, an exit and a report are. No input, no output, no clock.
 
 pub mod constraints;
+pub mod cpus;
 pub mod exit;
 pub mod history;
 pub mod ids;

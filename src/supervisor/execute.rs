@@ -14,9 +14,10 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
+use crate::linux::clock;
+use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
-use crate::linux::{clock, priority};
-use crate::model::constraints::ConstraintStatus;
+use crate::model::constraints::{ConstraintStatus, merge};
 use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -293,8 +294,9 @@ impl Daemon {
         if let Some(started) = &run.started
             && before.constraints != declared.constraints
         {
-            run.report.constraints =
-                priority::apply(&started.process, &declared.constraints, Some(&before.constraints));
+            let (wanted, members) = (&declared.constraints, Members::Family(&started.process));
+            let statuses = priority::apply(members, wanted, Some(&before.constraints), &[]);
+            run.report.constraints = merge(wanted, statuses);
         }
         run.report.describe(declared);
         let now = clock::now().wall;
@@ -499,10 +501,12 @@ impl Daemon {
         };
         let Some(started) = &run.started else { return };
         let wanted = &run.seen.job.constraints;
-        let mut statuses = priority::read_back(&started.process, wanted, &priority::Attempt::default());
-        if statuses.iter().any(|status| !status.applied && priority::is_supported(status.name)) {
-            statuses = priority::apply(&started.process, wanted, None);
+        let main = Members::Main(&started.process);
+        let mut statuses = priority::read_back(main, wanted, &Attempt::default(), &[]);
+        if statuses.iter().any(|status| !status.applied) {
+            statuses = priority::apply(Members::Family(&started.process), wanted, None, &[]);
         }
+        let statuses = merge(wanted, statuses);
         if statuses != run.report.constraints {
             run.report.constraints = statuses;
             self.publish(job);

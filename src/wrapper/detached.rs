@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::linux::{clock, priority, process, spawn, sys};
+use crate::model::constraints::merge;
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::RunId;
 use crate::model::job::{Output, Workload};
@@ -125,7 +126,7 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
     let constraints = &spec.job.constraints;
-    let plan = spawn::Plan::new(exec, &spec.environment, constraints)?;
+    let plan = spawn::Plan::new(exec, &spec.environment, constraints, &[])?;
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
     let held = spawn::start(plan, null.as_fd(), output.as_fd())?;
@@ -133,7 +134,8 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
     let main = process::identify(held.pid())
         .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
         .map_err(proc_failed)?;
-    let statuses = priority::read_back(&main, constraints, held.attempt());
+    let members = priority::Members::Main(&main);
+    let statuses = merge(constraints, priority::read_back(members, constraints, held.attempt(), &[]));
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {
