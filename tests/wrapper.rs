@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use ffrtmp::linux::clock;
 use ffrtmp::linux::priority::{self, Members};
 use ffrtmp::linux::process::{self, PidFd};
-use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit, IoClass, UNSUPPORTED};
+use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit, IoClass};
 use ffrtmp::model::cpus::CpuSet;
 use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
 use ffrtmp::model::history::StartHistory;
@@ -552,7 +552,7 @@ fn a_constraint_of_a_later_version_is_reported_or_strictly_refused() {
         (status.name, status.applied, status.backend),
         (ConstraintName::CpuQuota, false, Backend::None)
     );
-    assert_eq!(status.reason.as_deref(), Some(UNSUPPORTED));
+    assert_eq!(status.reason.as_deref(), Some(priority::NOT_YET));
 
     place.spec.job.constraints.strict = true;
     place.spec.run_id = RunId::new(2, 2);

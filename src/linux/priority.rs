@@ -22,15 +22,22 @@ const MAX_PASSES: usize = 16;
 const ATTRIBUTES: [ConstraintName; 4] =
     [ConstraintName::Nice, ConstraintName::OomScoreAdj, ConstraintName::Cpus, ConstraintName::IoClass];
 
+/// Why the constraints that only a cgroup keeps are not in force.
+pub const NOT_YET: &str =
+    "not supported by this version yet: only nice, oom_score_adj, cpus and io_class are";
+
 /// Whether a constraint is (or, for `cpus`, can be) an attribute of processes, and not only of a cgroup.
 #[must_use]
 pub fn is_attribute(name: ConstraintName) -> bool {
     ATTRIBUTES.contains(&name)
 }
 
-/// What went wrong when a process set its own attributes before exec, as error numbers.
+/// What went wrong when a process set itself up before exec.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Attempt(pub Vec<(ConstraintName, i32)>);
+pub struct Attempt {
+    /// The attributes that it could not set, and the error numbers.
+    pub refused: Vec<(ConstraintName, i32)>,
+}
 
 /// Whose attributes are meant. The main process always comes first; if it is gone, there is nobody.
 #[derive(Clone, Copy)]
@@ -111,7 +118,7 @@ pub fn read_back(
     elsewhere: &[ConstraintName],
 ) -> Vec<ConstraintStatus> {
     statuses(wanted, elsewhere, |setting| {
-        let refused = attempt.0.iter().find(|(name, _)| *name == setting.name());
+        let refused = attempt.refused.iter().find(|(name, _)| *name == setting.name());
         let error = refused.map(|&(_, errno)| io::Error::from_raw_os_error(errno));
         Outcome::new(error, setting.read(members))
     })

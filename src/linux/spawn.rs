@@ -211,8 +211,8 @@ type Message = [i32; 2];
 const READY: i32 = 0;
 const NICE: i32 = 1;
 const OOM_SCORE_ADJ: i32 = 2;
-const CPUS: i32 = 3;
-const IO_CLASS: i32 = 4;
+const CPUS: i32 = 4;
+const IO_CLASS: i32 = 5;
 const FIRST_STEP: i32 = 16;
 
 /// The attribute that a message says was refused.
@@ -367,7 +367,7 @@ pub fn start(plan: Plan, null: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result
         match receive(&mut held.messages) {
             Ok(Some([READY, _])) => return Ok(held),
             Ok(Some([code, errno])) => match refused(code) {
-                Some(name) => held.attempt.0.push((name, errno)),
+                Some(name) => held.attempt.refused.push((name, errno)),
                 // Dropping `held` reaps the child in each of these cases.
                 None => {
                     let step = Step::from_code(code).unwrap_or(Step::Session);

@@ -171,6 +171,28 @@ impl Constraints {
     }
 }
 
+/// One status for each constraint that is asked for: the one that is in force, if one of two mechanisms
+/// has it in force; else what the first said of it that could read a value at all. Statuses of what is not asked for, such as a default
+/// that could not be restored, follow.
+#[must_use]
+pub fn merge(
+    wanted: &Constraints,
+    first: Vec<ConstraintStatus>,
+    second: Vec<ConstraintStatus>,
+) -> Vec<ConstraintStatus> {
+    let mut rest: Vec<ConstraintStatus> = first.into_iter().chain(second).collect();
+    let mut merged = Vec::new();
+    for (name, _) in wanted.requested() {
+        let (mut found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|status| status.name == name);
+        rest = others;
+        // Stable: the first stays in front of its equals.
+        found.sort_by_key(|status| (!status.applied, status.actual.is_none()));
+        merged.extend(found.into_iter().next());
+    }
+    merged.extend(rest);
+    merged
+}
+
 /// What became of one constraint. `applied` only after the value was read back from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConstraintStatus {
@@ -188,37 +210,79 @@ pub struct ConstraintStatus {
     pub reason: Option<String>,
 }
 
-/// Why a constraint is not in force that no mechanism took up.
-pub const UNSUPPORTED: &str =
-    "not supported by this version yet: only nice, oom_score_adj, cpus and io_class are";
-
-/// One status for each constraint that is asked for, in the order of a job file, then what else there is to
-/// tell. Where several mechanisms tried, the one that succeeded counts, or else the last one.
-#[must_use]
-pub fn merge(wanted: &Constraints, mut statuses: Vec<ConstraintStatus>) -> Vec<ConstraintStatus> {
-    let mut list = Vec::new();
-    for (name, requested) in wanted.requested() {
-        let tried = statuses.extract_if(.., |status| status.name == name && status.requested == requested);
-        let best = tried.reduce(|best, next| if best.applied { best } else { next });
-        list.push(best.unwrap_or_else(|| ConstraintStatus {
-            name,
-            requested,
-            applied: false,
-            actual: None,
-            backend: Backend::None,
-            reason: Some(UNSUPPORTED.into()),
-        }));
-    }
-    list.extend(statuses);
-    list
-}
-
 /// The mechanism behind a constraint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// An attribute of the process itself: nice, oom_score_adj, io_class, CPU affinity.
+    /// An attribute of the processes themselves: nice, oom_score_adj, io_class, CPU affinity.
     Process,
-    /// None that this version has.
+    /// A delegated subtree of the unified hierarchy.
+    CgroupV2,
+    /// Hierarchies of version 1.
+    CgroupV1,
+    /// A subtree of the unified hierarchy that systemd delegated when asked over D-Bus.
+    Systemd,
+    /// None that this host has.
     None,
+}
+
+impl Backend {
+    /// As reports write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::CgroupV2 => "cgroup-v2",
+            Self::CgroupV1 => "cgroup-v1",
+            Self::Systemd => "systemd",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_mechanisms_the_one_that_has_it_in_force_is_told() {
+        let status = |name, applied, backend| ConstraintStatus {
+            name,
+            requested: String::new(),
+            applied,
+            actual: None,
+            backend,
+            reason: None,
+        };
+        use ConstraintName::{Cpus, MemoryLimit, Nice, TasksMax};
+        let wanted = Constraints {
+            nice: Some(5),
+            cpus: CpuSet::parse("0").ok(),
+            memory_limit: Some(ByteSize(1)),
+            ..Default::default()
+        };
+        let cgroup = vec![
+            status(MemoryLimit, false, Backend::CgroupV2),
+            status(Cpus, false, Backend::CgroupV2),
+            status(TasksMax, false, Backend::CgroupV2),
+        ];
+        let own = vec![status(Nice, true, Backend::Process), status(Cpus, true, Backend::Process)];
+        let merged = merge(&wanted, cgroup, own);
+        let names: Vec<_> = merged.iter().map(|status| (status.name, status.backend)).collect();
+        assert_eq!(
+            names,
+            [
+                (MemoryLimit, Backend::CgroupV2),
+                (Nice, Backend::Process),
+                (Cpus, Backend::Process),
+                (TasksMax, Backend::CgroupV2)
+            ]
+        );
+    }
 }

@@ -14,9 +14,9 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
-use crate::linux::clock;
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
+use crate::linux::{cgroup, clock};
 use crate::model::constraints::{ConstraintStatus, merge};
 use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
@@ -296,7 +296,8 @@ impl Daemon {
         {
             let (wanted, members) = (&declared.constraints, Members::Family(&started.process));
             let statuses = priority::apply(members, wanted, Some(&before.constraints), &[]);
-            run.report.constraints = merge(wanted, statuses);
+            let limits = cgroup::not_in_force(wanted, priority::NOT_YET);
+            run.report.constraints = merge(wanted, limits, statuses);
         }
         run.report.describe(declared);
         let now = clock::now().wall;
@@ -506,7 +507,7 @@ impl Daemon {
         if statuses.iter().any(|status| !status.applied) {
             statuses = priority::apply(Members::Family(&started.process), wanted, None, &[]);
         }
-        let statuses = merge(wanted, statuses);
+        let statuses = merge(wanted, cgroup::not_in_force(wanted, priority::NOT_YET), statuses);
         if statuses != run.report.constraints {
             run.report.constraints = statuses;
             self.publish(job);

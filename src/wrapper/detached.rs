@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::linux::{clock, priority, process, spawn, sys};
+use crate::linux::{cgroup, clock, priority, process, spawn, sys};
 use crate::model::constraints::merge;
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::RunId;
@@ -135,7 +135,8 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
         .map_err(proc_failed)?;
     let members = priority::Members::Main(&main);
-    let statuses = merge(constraints, priority::read_back(members, constraints, held.attempt(), &[]));
+    let limits = cgroup::not_in_force(constraints, priority::NOT_YET);
+    let statuses = merge(constraints, limits, priority::read_back(members, constraints, held.attempt(), &[]));
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {
