@@ -58,6 +58,7 @@ impl Place {
             user: None,
             group: None,
             umask: None,
+            rlimits: BTreeMap::new(),
             output: Output::File,
         };
         let job = Job {

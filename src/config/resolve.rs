@@ -12,7 +12,7 @@ use super::problem::{At, KeyPath, Problem};
 use super::profiles::Profiles;
 use super::schema::{
     Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, RestartTable,
-    Scalar, StopTable, TimeoutsTable, fields,
+    RlimitsTable, Scalar, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
 use crate::model::constraints::{Constraints, CpuLimit, IoClass};
@@ -23,6 +23,7 @@ use crate::model::job::{
     Timeouts, Workload,
 };
 use crate::model::process::Pid;
+use crate::model::rlimit::{Resource, Rlimit, RlimitError};
 use crate::model::signal::Signal;
 use crate::model::units::{ByteSize, UnitError, parse_duration};
 
@@ -63,6 +64,7 @@ struct ExecLayer {
     user: Option<String>,
     group: Option<String>,
     umask: Option<u32>,
+    rlimits: BTreeMap<Resource, Rlimit>,
     output: Option<Output>,
 }
 
@@ -170,10 +172,10 @@ pub fn layer(file: &JobFile, kind: FileKind) -> (Layer, Vec<Problem>) {
 pub fn overlay(base: Layer, over: Layer) -> Layer {
     let o = over;
     let (bc, oc) = (base.constraints, o.constraints);
-    let merge = |mut base: BTreeMap<String, String>, over| {
+    fn merge<K: Ord, V>(mut base: BTreeMap<K, V>, over: BTreeMap<K, V>) -> BTreeMap<K, V> {
         base.extend(over);
         base
-    };
+    }
     Layer {
         profiles: o.profiles,
         constraints: Constraints {
@@ -206,6 +208,7 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
             user: o.exec.user.or(base.exec.user),
             group: o.exec.group.or(base.exec.group),
             umask: o.exec.umask.or(base.exec.umask),
+            rlimits: merge(base.exec.rlimits, o.exec.rlimits),
             output: o.exec.output.or(base.exec.output),
         },
         attach: o.attach.or(base.attach),
@@ -235,6 +238,7 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
             user: layer.exec.user,
             group: layer.exec.group,
             umask: layer.exec.umask,
+            rlimits: layer.exec.rlimits,
             output: layer.exec.output.unwrap_or_default(),
         }),
         (None, None) => return None,
@@ -495,6 +499,7 @@ impl Reader {
             user: self.account("exec.user", table.user.as_ref()),
             group: self.account("exec.group", table.group.as_ref()),
             umask: table.umask.as_ref().and_then(|umask| self.umask(umask)),
+            rlimits: table.rlimits.as_ref().map(|table| self.rlimits(table)).unwrap_or_default(),
             output: self.choice("exec.output", table.output.as_ref()),
             env,
         }
@@ -800,6 +805,77 @@ impl Reader {
             );
         }
         mask
+    }
+
+    fn rlimits(&mut self, table: &RlimitsTable) -> BTreeMap<Resource, Rlimit> {
+        let RlimitsTable {
+            as_,
+            core,
+            cpu,
+            data,
+            fsize,
+            memlock,
+            msgqueue,
+            nofile,
+            nproc,
+            rtprio,
+            sigpending,
+            stack,
+        } = table;
+        let given = [
+            (Resource::As, as_),
+            (Resource::Core, core),
+            (Resource::Cpu, cpu),
+            (Resource::Data, data),
+            (Resource::Fsize, fsize),
+            (Resource::Memlock, memlock),
+            (Resource::Msgqueue, msgqueue),
+            (Resource::Nofile, nofile),
+            (Resource::Nproc, nproc),
+            (Resource::Rtprio, rtprio),
+            (Resource::Sigpending, sigpending),
+            (Resource::Stack, stack),
+        ];
+        let given = given.into_iter().filter_map(|(resource, value)| Some((resource, value.as_ref()?)));
+        given.filter_map(|(resource, value)| Some((resource, self.rlimit(resource, value)?))).collect()
+    }
+
+    fn rlimit(&mut self, resource: Resource, value: &Scalar) -> Option<Rlimit> {
+        let text = match value {
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Text(text) => text.clone(),
+        };
+        let error = match Rlimit::parse(resource, &text) {
+            Ok(limit) => return Some(limit),
+            Err(error) => error,
+        };
+        let path = resource.path();
+        let (unit, example) = match resource {
+            Resource::Cpu => ("s", "90s or 10m"),
+            _ => ("MiB", "512MiB or 4GiB"),
+        };
+        let (code, help) = match &error {
+            RlimitError::Unit(error) => {
+                self.unit_error(path, error, text.split(':').next().unwrap_or(&text), unit, example);
+                return None;
+            }
+            RlimitError::OutOfRange { least, most, .. } => {
+                ("out-of-range", format!("use a value from {least} to {most}"))
+            }
+            RlimitError::NoCount(_) => {
+                ("bad-rlimit", "write a whole number, or \"SOFT:HARD\" as \"1024:4096\"".into())
+            }
+            RlimitError::NotSeconds(_) => ("bad-rlimit", "write whole seconds, as \"90s\"".into()),
+            RlimitError::SoftAboveHard { soft, hard } => {
+                ("bad-rlimit", format!("the soft limit comes first: \"{hard}:{soft}\""))
+            }
+            RlimitError::NoGrace => (
+                "bad-rlimit",
+                "write one value, with which SIGKILL comes 5 s of CPU time after SIGXCPU, or a higher hard limit".into(),
+            ),
+        };
+        self.error(code, At::Value(KeyPath::of(path)), format!("{path}: {error}"), help);
+        None
     }
 
     pub(super) fn integer(
