@@ -22,10 +22,6 @@ const MAX_PASSES: usize = 16;
 const ATTRIBUTES: [ConstraintName; 4] =
     [ConstraintName::Nice, ConstraintName::OomScoreAdj, ConstraintName::Cpus, ConstraintName::IoClass];
 
-/// Why the constraints that only a cgroup keeps are not in force.
-pub const NOT_YET: &str =
-    "not supported by this version yet: only nice, oom_score_adj, cpus and io_class are";
-
 /// Whether a constraint is (or, for `cpus`, can be) an attribute of processes, and not only of a cgroup.
 #[must_use]
 pub fn is_attribute(name: ConstraintName) -> bool {
@@ -37,6 +33,8 @@ pub fn is_attribute(name: ConstraintName) -> bool {
 pub struct Attempt {
     /// The attributes that it could not set, and the error numbers.
     pub refused: Vec<(ConstraintName, i32)>,
+    /// Why it could not enter its cgroup, as an error number: no limit of that is in force for it then.
+    pub cgroup: Option<i32>,
 }
 
 /// Whose attributes are meant. The main process always comes first; if it is gone, there is nobody.

@@ -213,9 +213,15 @@ impl Constraints {
     }
 }
 
+/// The constraints that are in force.
+#[must_use]
+pub fn in_force(statuses: &[ConstraintStatus]) -> Vec<ConstraintName> {
+    statuses.iter().filter(|status| status.applied).map(|status| status.name).collect()
+}
+
 /// One status for each constraint that is asked for: the one that is in force, if one of two mechanisms
-/// has it in force; else what the first said of it that could read a value at all. Statuses of what is not
-/// asked for, such as a default that could not be restored, follow.
+/// has it in force; else what the first said of it that could read a value at all. Statuses of what is
+/// not asked for, such as a default that could not be restored, follow.
 #[must_use]
 pub fn merge(
     wanted: &Constraints,
@@ -224,12 +230,19 @@ pub fn merge(
 ) -> Vec<ConstraintStatus> {
     let mut rest: Vec<ConstraintStatus> = first.into_iter().chain(second).collect();
     let mut merged = Vec::new();
-    for (name, _) in wanted.requested() {
+    for (name, requested) in wanted.requested() {
         let (mut found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|status| status.name == name);
         rest = others;
         // Stable: the first stays in front of its equals.
         found.sort_by_key(|status| (!status.applied, status.actual.is_none()));
-        merged.extend(found.into_iter().next());
+        merged.push(found.into_iter().next().unwrap_or_else(|| ConstraintStatus {
+            name,
+            requested,
+            applied: false,
+            actual: None,
+            backend: Backend::None,
+            reason: Some("nothing here keeps it: there is no cgroup".into()),
+        }));
     }
     merged.extend(rest);
     merged
