@@ -854,27 +854,26 @@ impl Reader {
             Resource::Cpu => ("s", "90s or 10m"),
             _ => ("MiB", "512MiB or 4GiB"),
         };
-        let (code, help) = match &error {
+        let at = At::Value(KeyPath::of(path));
+        let message = format!("{path}: {error}");
+        let help = match &error {
             RlimitError::Unit(error) => {
-                self.unit_error(path, error, text.split(':').next().unwrap_or(&text), unit, example);
+                let number = text.split(':').next().unwrap_or(&text);
+                self.unit_error(path, error, number, unit, example);
                 return None;
             }
             RlimitError::OutOfRange { least, most, .. } => {
-                ("out-of-range", format!("use a value from {least} to {most}"))
+                self.error("out-of-range", at, message, format!("use a value from {least} to {most}"));
+                return None;
             }
-            RlimitError::NoCount(_) => {
-                ("bad-rlimit", "write a whole number, or \"SOFT:HARD\" as \"1024:4096\"".into())
-            }
-            RlimitError::NotSeconds(_) => ("bad-rlimit", "write whole seconds, as \"90s\"".into()),
+            RlimitError::NoCount(_) => "write a whole number, or two as \"1024:4096\"".into(),
+            RlimitError::NotSeconds(_) => "write whole seconds, as \"90s\"".into(),
             RlimitError::SoftAboveHard { soft, hard } => {
-                ("bad-rlimit", format!("the soft limit comes first: \"{hard}:{soft}\""))
+                format!("the soft limit comes first: \"{hard}:{soft}\"")
             }
-            RlimitError::NoGrace => (
-                "bad-rlimit",
-                "write one value, with which SIGKILL comes 5 s of CPU time after SIGXCPU, or a higher hard limit".into(),
-            ),
+            RlimitError::NoGrace => "write the soft limit alone: the hard one is 5 s above it then".into(),
         };
-        self.error(code, At::Value(KeyPath::of(path)), format!("{path}: {error}"), help);
+        self.error("bad-rlimit", at, message, help);
         None
     }
 
@@ -1024,6 +1023,20 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_a_profile_and_of_the_job_are_merged_one_by_one() {
+        let profile = parse::<JobFile>("[exec.rlimits]\nnofile = 100\ncore = 0\n").value;
+        let own = parse::<JobFile>("[exec.rlimits]\nnofile = \"200:300\"\n").value;
+        let (base, _) = layer(&profile, FileKind::Profile);
+        let (over, _) = layer(&own, FileKind::Job);
+        let limits = overlay(base, over).exec.rlimits;
+        let both = |soft, hard| Rlimit { soft: Some(soft), hard: Some(hard) };
+        assert_eq!(
+            limits,
+            BTreeMap::from([(Resource::Core, both(0, 0)), (Resource::Nofile, both(200, 300))])
+        );
+    }
+
+    #[test]
     fn a_template_gives_a_job_for_each_instance() {
         let text = "instances = [\"a\", \"b\"]\n[exec]\ncommand = [\"/bin/x\", \"%i\", \"%n\", \"%%i\", \"s_%03d.ts\"]\n\
                     working_dir = \"/srv/%i\"\n";
@@ -1052,6 +1065,16 @@ mod tests {
         assert_eq!(with("[constraints]\ncpus = \"3-1\"\n"), ["bad-cpus"]);
         assert_eq!(with("[constraints]\nio_max = [\"sda\"]\n"), ["bad-io-max"]);
         assert_eq!(with("[constraints]\nio_class = \"idle:3\"\n"), ["bad-io-class"]);
+        let rlimit = |rest: &str| codes(&format!("{EXEC}rlimits = {{ {rest} }}\n"));
+        assert_eq!(rlimit("nofile = 1024, core = 0, as = \"4GiB\", cpu = \"10m\""), [] as [&str; 0]);
+        assert_eq!(rlimit("nofile = -1"), ["bad-rlimit"]);
+        assert_eq!(rlimit("nofile = \"2048:1024\""), ["bad-rlimit"]);
+        assert_eq!(rlimit("nofile = \"unlimited\""), ["out-of-range"]);
+        assert_eq!(rlimit("rtprio = 100"), ["out-of-range"]);
+        assert_eq!(rlimit("fsize = 1000"), ["missing-unit"]);
+        assert_eq!(rlimit("cpu = 60"), ["missing-unit"]);
+        assert_eq!(rlimit("cpu = \"1y\""), ["bad-unit"]);
+        assert_eq!(rlimit("cpu = \"1m:1m\""), ["bad-rlimit"]);
         assert_eq!(with("[stop]\nsignal = \"SIGTREM\"\n"), ["unknown-value"]);
         assert_eq!(with("[stop]\ntimeout = \"0s\"\n"), ["out-of-range"]);
         assert_eq!(with("[restart]\npolicy = \"allways\"\n"), ["unknown-value"]);

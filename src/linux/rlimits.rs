@@ -121,13 +121,16 @@ mod tests {
         let text = fs::read_to_string("/proc/self/limits").expect("proc");
         let wanted: BTreeMap<_, _> = Resource::ALL
             .into_iter()
-            .map(|resource| (resource, find(&text, kernels(resource).1).expect(resource.as_str())))
+            .map(|resource| (resource, find(&text, kernels(resource).1).expect("listed")))
             .collect();
-        let (soft, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("ours");
+        let (soft, hard) =
+            nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("ours");
         assert_eq!(wanted[&Resource::Nofile], Rlimit { soft: Some(soft), hard: Some(hard) });
         let statuses = read_back(&me, &wanted, &Attempt::default());
         assert_eq!(statuses.len(), Resource::ALL.len());
-        assert!(statuses.iter().all(|status| status.applied && status.actual.as_ref() == Some(&status.requested)));
+        assert!(
+            statuses.iter().all(|status| status.applied && status.actual.as_ref() == Some(&status.requested))
+        );
 
         let other = BTreeMap::from([(Resource::Nofile, Rlimit { soft: Some(soft), hard: Some(hard + 1) })]);
         let name = ConstraintName::Rlimit(Resource::Nofile);
@@ -137,6 +140,9 @@ mod tests {
         assert!(!status.applied && reason.starts_with("Cannot raise rlimits.nofile to "), "{status:?}");
         assert!(reason.contains("CAP_SYS_RESOURCE") && reason.contains("fs.nr_open"), "{reason}");
         let stranger = ProcessIdentity { start_time: me.start_time + 1, ..me };
-        assert_eq!(read_back(&stranger, &other, &attempt)[0].reason.as_deref(), Some("the process has ended"));
+        assert_eq!(
+            read_back(&stranger, &other, &attempt)[0].reason.as_deref(),
+            Some("the process has ended")
+        );
     }
 }

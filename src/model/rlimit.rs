@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(error(Cpu, "1m:1m"), E::NoGrace);
         assert!(matches!(error(Nofile, "10:9"), E::SoftAboveHard { .. }));
         assert!(matches!(error(Fsize, "unlimited:1GiB"), E::SoftAboveHard { .. }));
-        assert!(matches!(error(Nofile, "1:2:3"), E::NoCount(_)));
+        assert!(matches!(error(Nofile, "10:20:30"), E::NoCount(_)));
     }
 
     #[test]

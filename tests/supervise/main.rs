@@ -12,5 +12,6 @@ mod files;
 mod folders;
 mod killed;
 mod restarts;
+mod rlimits;
 mod stops;
 mod takeover;
