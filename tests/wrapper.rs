@@ -21,6 +21,7 @@ use ffrtmp::model::job::{
     Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, Stop, Timeouts, Workload,
 };
 use ffrtmp::model::process::{Pid, ProcessIdentity};
+use ffrtmp::model::rlimit::{Resource, Rlimit};
 use ffrtmp::model::signal::Signal;
 use ffrtmp::runs::dir::{self, RunDir};
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
@@ -58,6 +59,7 @@ impl Place {
             user: None,
             group: None,
             umask: None,
+            rlimits: BTreeMap::new(),
             output: Output::File,
         };
         let job = Job {
@@ -522,6 +524,86 @@ fn cpus_that_are_not_there_are_told_or_strictly_refused() {
     let error = place.refused();
     assert_eq!(error.stage, Stage::Constraint);
     assert!(error.detail.contains("cpus") && error.detail.contains("strict"), "{}", error.detail);
+}
+
+#[test]
+fn limits_hold_before_the_first_instruction_and_are_read_back_of_another_user_too() {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("SKIPPED limits of another user: only root can start a job as one");
+    }
+    for user in [None, Some("nobody").filter(|_| root)] {
+        let mut place = Place::shell("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -St; ulimit -Ht");
+        place.exec().user = user.map(String::from);
+        let limit = |soft, hard| Rlimit { soft: Some(soft), hard: Some(hard) };
+        place.exec().rlimits = BTreeMap::from([
+            (Resource::Nofile, limit(200, 300)),
+            (Resource::Core, limit(0, 0)),
+            (Resource::Cpu, limit(60, 65)),
+        ]);
+        place.spec.job.constraints = Constraints { nice: Some(3), strict: true, ..Default::default() };
+        let mut run = place.start();
+        assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+        assert_eq!(place.log(), "200\n300\n0\n60\n65\n", "{user:?}");
+        let constraints = run.started().constraints;
+        let told: Vec<_> = constraints
+            .iter()
+            .map(|c| (c.name.as_str(), c.requested.as_str(), c.applied, c.actual.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("nice", "3", true, Some("3")),
+                ("rlimits.core", "0", true, Some("0")),
+                ("rlimits.cpu", "1m:1m5s", true, Some("1m:1m5s")),
+                ("rlimits.nofile", "200:300", true, Some("200:300")),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_limit_that_is_too_high_is_told_and_gets_as_near_as_it_may_or_is_strictly_refused() {
+    let mut place = Place::shell("ulimit -Sn; ulimit -Hn");
+    let hard = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("ours").1;
+    // Above fs.nr_open: not for anybody.
+    let wanted = Rlimit { soft: Some(1 << 30), hard: Some(1 << 30) };
+    place.exec().rlimits = BTreeMap::from([(Resource::Nofile, wanted)]);
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    assert_eq!(place.log(), format!("{hard}\n{hard}\n"));
+    let [status] = &run.started().constraints[..] else { panic!("one status") };
+    assert_eq!((status.applied, status.actual.as_deref()), (false, Some(hard.to_string().as_str())));
+    let reason = status.reason.as_deref().unwrap_or_default();
+    assert!(reason.starts_with("Cannot raise rlimits.nofile to 1073741824"), "{reason}");
+    assert!(reason.contains(&format!("using {hard}")) && reason.contains("CAP_SYS_RESOURCE"), "{reason}");
+
+    place.spec.job.constraints.strict = true;
+    place.spec.run_id = RunId::new(2, 2);
+    let error = place.refused();
+    assert_eq!(error.stage, Stage::Constraint);
+    assert!(error.detail.contains("rlimits.nofile is not in force"), "{}", error.detail);
+}
+
+#[test]
+fn a_user_with_too_many_processes_is_told_of_the_limit() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED a_user_with_too_many_processes: only root can start a job as another user");
+        return;
+    }
+    let mut place = Place::new(&["true"]);
+    place.exec().user = Some("nobody".into());
+    let first = Place { spec: place.spec.clone(), dir: tempfile::tempdir().expect("a directory") };
+    let mut first = Place { spec: Spec { log: first.path("log"), ..first.spec.clone() }, ..first };
+    first.exec().command = ["/bin/sh", "-c", "sleep 60 & sleep 60"].map(String::from).into();
+    let running = first.start();
+    await_some("it forks", || Some(()).filter(|()| running.family().len() == 3));
+    place.exec().rlimits = BTreeMap::from([(Resource::Nproc, Rlimit { soft: Some(1), hard: Some(1) })]);
+    let error = place.refused();
+    assert!(
+        error.detail.contains("RLIMIT_NPROC") && error.detail.contains("exec.rlimits.nproc"),
+        "{error:?}"
+    );
 }
 
 #[test]

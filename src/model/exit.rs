@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::job::{Job, Lifecycle};
+use super::rlimit::Resource;
 use super::signal::Signal;
 
 /// How a run ended, as somebody saw it. Never a guess.
@@ -217,7 +218,7 @@ pub fn judge(job: &Job, ended: &Ended, stop: Option<StopReason>) -> Verdict {
         Ended::Waited { status } => match WaitStatus::from_raw(*status) {
             None => lost("exit_lost", "the recorded wait status is not an end"),
             Some(WaitStatus::Exited(code)) => judge_code(job, code, stop),
-            Some(WaitStatus::Signaled(signal)) => judge_signal(signal, libc::WCOREDUMP(*status), stop),
+            Some(WaitStatus::Signaled(signal)) => judge_signal(job, signal, libc::WCOREDUMP(*status), stop),
         },
     }
 }
@@ -267,7 +268,19 @@ fn judge_code(job: &Job, code: u8, stop: Option<StopReason>) -> Verdict {
     }
 }
 
-fn judge_signal(signal: Signal, dumped: bool, stop: Option<StopReason>) -> Verdict {
+/// The limit of the job's for which the kernel sends this signal, if it has one, and what to do.
+fn broken_limit(job: &Job, signal: Signal) -> Option<String> {
+    let (resource, what, advice) = match signal.number() {
+        libc::SIGXCPU => (Resource::Cpu, "used more CPU time than", "let the command do less"),
+        libc::SIGXFSZ => (Resource::Fsize, "wrote a larger file than", "let the command write smaller files"),
+        _ => return None,
+    };
+    let limit = job.exec()?.rlimits.get(&resource).filter(|limit| limit.soft.is_some())?;
+    let path = resource.path();
+    Some(format!("it {what} {path} ({}) allows; raise that, or {advice}", limit.show(resource)))
+}
+
+fn judge_signal(job: &Job, signal: Signal, dumped: bool, stop: Option<StopReason>) -> Verdict {
     let core = if dumped { ", with a core dump" } else { "" };
     let (reason, sla, message) = match stop {
         Some(StopReason::Timeout) => (
@@ -280,9 +293,15 @@ fn judge_signal(signal: Signal, dumped: bool, stop: Option<StopReason>) -> Verdi
             "stopped_on_request",
             format!("stopped because {}, by {signal}{core}", why.describe()),
         ),
-        None => {
-            (ExitReason::Signal, "workload_failed", format!("ended by {signal}{core}, which we did not send"))
-        }
+        None => match broken_limit(job, signal) {
+            Some(story) => {
+                (ExitReason::PolicyViolation, "workload_limit", format!("ended by {signal}{core}: {story}"))
+            }
+            None => {
+                let message = format!("ended by {signal}{core}, which we did not send");
+                (ExitReason::Signal, "workload_failed", message)
+            }
+        },
     };
     Verdict {
         state: State::Killed,
@@ -292,5 +311,50 @@ fn judge_signal(signal: Signal, dumped: bool, stop: Option<StopReason>) -> Verdi
         platform_sla: true,
         platform_sla_reason: sla,
         message,
+    }
+}
+
+#[cfg(test)]
+mod limit_tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_for_a_limit_of_the_jobs_own_is_told_as_that() {
+        let job = |rlimits: &str| -> Job {
+            let job = r#"{
+                "id": "a", "lifecycle": "oneshot", "intent": "test", "sla_eligible": true,
+                "workload": {"exec": {"command": ["/bin/true"], "rlimits": RLIMITS}},
+                "restart": {"policy": "never", "delay": 1, "max_delay": 1, "reset_after": 1,
+                            "success_exit_codes": [0]},
+                "stop": {"signal": "SIGTERM", "timeout": 1, "on_remove": "stop"}
+            }"#;
+            serde_json::from_str(&job.replace("RLIMITS", rlimits)).expect("a job")
+        };
+        let cpu = job(r#"{"cpu": {"soft": 600, "hard": 605}}"#);
+        let unlimited = job(r#"{"cpu": {"soft": null, "hard": null}}"#);
+        let fsize = job(r#"{"fsize": {"soft": 1048576, "hard": null}}"#);
+        let none = job("{}");
+        let (xcpu, xfsz) = (libc::SIGXCPU, libc::SIGXFSZ);
+        use ExitReason::{PolicyViolation, Signal as BySignal, Timeout};
+        for (job, status, stop, reason, sla_reason, told) in [
+            (&cpu, xcpu, None, PolicyViolation, "workload_limit", "exec.rlimits.cpu (10m:10m5s)"),
+            (&cpu, xcpu | 0x80, None, PolicyViolation, "workload_limit", "with a core dump: it used more"),
+            (&cpu, xfsz, None, BySignal, "workload_failed", "which we did not send"),
+            (&cpu, libc::SIGKILL, None, BySignal, "workload_failed", "which we did not send"),
+            (&fsize, xfsz, None, PolicyViolation, "workload_limit", "exec.rlimits.fsize (1MiB:unlimited)"),
+            // Somebody else's limit, or nobody's.
+            (&none, xcpu, None, BySignal, "workload_failed", "which we did not send"),
+            (&unlimited, xcpu, None, BySignal, "workload_failed", "which we did not send"),
+            (&cpu, xcpu, Some(StopReason::Timeout), Timeout, "workload_timeout", "timeouts.run"),
+        ] {
+            let verdict = judge(job, &Ended::Waited { status }, stop);
+            assert_eq!((verdict.reason, verdict.platform_sla), (reason, true), "{verdict:?}");
+            assert_eq!(
+                (verdict.state, verdict.platform_sla_reason),
+                (State::Killed, sla_reason),
+                "{verdict:?}"
+            );
+            assert!(verdict.message.contains(told), "{verdict:?}");
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod job;
 pub mod process;
 pub mod report;
+pub mod rlimit;
 pub mod signal;
 pub mod time;
 pub mod units;

@@ -19,7 +19,7 @@ use crate::linux::clock;
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::{ConstraintStatus, Constraints, in_force, merge};
+use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -175,13 +175,16 @@ impl Run {
         let wanted = &self.seen.job.constraints;
         let main = &started.process;
         let Some(cgroup) = &self.spec.cgroup else {
-            let attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
+            let mut attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
+            attributes.extend(rlimits(started));
             return merge(wanted, cgroup::not_in_force(wanted, why), attributes);
         };
         let limits = self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before)));
         let list = || cgroup::procs(cgroup);
         let members = Members::Listed(main, &list);
-        merge(wanted, limits.clone(), priority::apply(members, wanted, Some(before), &in_force(&limits)))
+        let mut attributes = priority::apply(members, wanted, Some(before), &in_force(&limits));
+        attributes.extend(rlimits(started));
+        merge(wanted, limits, attributes)
     }
 
     /// Reads the job's constraints back.
@@ -192,7 +195,9 @@ impl Run {
             None => cgroup::not_in_force(wanted, why),
         };
         let (members, kept) = (Members::Main(&started.process), in_force(&limits));
-        merge(wanted, limits, priority::read_back(members, wanted, &Attempt::default(), &kept))
+        let mut attributes = priority::read_back(members, wanted, &Attempt::default(), &kept);
+        attributes.extend(rlimits(started));
+        merge(wanted, limits, attributes)
     }
 
     /// A limit is in force for whom it holds: the workload may never have come into its cgroup, or
@@ -662,6 +667,12 @@ impl Daemon {
     fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
     }
+}
+
+/// What became of the limits of the process, which are never changed in place: as at its start.
+fn rlimits(started: &Started) -> impl Iterator<Item = ConstraintStatus> {
+    let is_rlimit = |status: &&ConstraintStatus| matches!(status.name, ConstraintName::Rlimit(_));
+    started.constraints.iter().filter(is_rlimit).cloned()
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::linux::priority::{self, Members};
-use crate::linux::{cgroup, clock, process, spawn, sys};
+use crate::linux::{cgroup, clock, process, rlimits, spawn, sys};
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{in_force, merge};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
@@ -151,7 +151,8 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         ),
     };
     let attributes = priority::read_back(Members::Main(&main), constraints, held.attempt(), &kept);
-    let statuses = merge(constraints, limits, attributes);
+    let mut statuses = merge(constraints, limits, attributes);
+    statuses.extend(rlimits::read_back(&main, &exec.rlimits, held.attempt()));
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {
