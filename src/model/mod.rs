@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod constraints;
+pub mod evidence;
 pub mod exit;
 pub mod history;
 pub mod ids;
