@@ -89,6 +89,8 @@ impl Place {
             log: dir.path().join("logs/job.log"),
             history: StartHistory::default(),
             open_files: None,
+            cgroup: None,
+            limits: Vec::new(),
             released: false,
         };
         Self { dir, spec }

@@ -126,19 +126,21 @@ impl Counters {
         });
         let above = self.above.iter().filter_map(|limit| {
             // One that was not there at the start had reached nothing.
-            let before = baseline.above.iter().find(|old| old.file == limit.file).map_or(0, |old| old.reached);
+            let before =
+                baseline.above.iter().find(|old| old.file == limit.file).map_or(0, |old| old.reached);
             let reached = limit.reached.checked_sub(before).filter(|reached| *reached > 0)?;
             Some(LimitAbove { file: limit.file.clone(), reached })
         });
+        let usage = self.usage.since(&baseline.usage);
         let evidence = Evidence {
             memory,
             above: above.collect(),
             up_to_the_host: self.up_to_the_host,
             host_kills: difference(self.host_kills, baseline.host_kills),
             tasks_refused: difference(self.tasks_refused, baseline.tasks_refused),
-            memory_peak_bytes: self.usage.memory_peak_bytes,
+            memory_peak_bytes: usage.memory_peak_bytes,
         };
-        (evidence, self.usage.since(&baseline.usage))
+        (evidence, usage)
     }
 }
 

@@ -384,9 +384,9 @@ fn describe_oom(job: &Job, evidence: &Evidence, cause: &OomCause) -> (bool, &'st
                 || "its cgroup had one, and memory_limit is not declared".to_owned(),
                 |limit| format!("memory_limit {limit}"),
             );
-            let peak = evidence.memory_peak_bytes.map_or_else(String::new, |peak| {
-                format!(", with up to {} in use", ByteSize(peak))
-            });
+            let peak = evidence
+                .memory_peak_bytes
+                .map_or_else(String::new, |peak| format!(", with up to {} in use", ByteSize(peak)));
             let story = format!(
                 "its own limit was reached ({limit}{peak}); raise constraints.memory_limit, or let the command \
                  use less"
@@ -459,16 +459,42 @@ mod tests {
         let blind = Evidence { host_kills: Some(3), ..Evidence::default() };
         // The raw wait status, whether a stop was asked for, what was counted; the reason, the platform,
         // why, and what an operator is told.
-        let rows: &[(i32, Option<StopReason>, Option<&Evidence>, ExitReason, bool, &str, &str)] = &[
-            (9, None, Some(&own), ExitReason::Oom, true, "workload_oom", "memory_limit 64MiB, with up to 64MiB"),
+        type Row<'a> =
+            (i32, Option<StopReason>, Option<&'a Evidence>, ExitReason, bool, &'static str, &'static str);
+        let rows: &[Row<'_>] = &[
+            (
+                9,
+                None,
+                Some(&own),
+                ExitReason::Oom,
+                true,
+                "workload_oom",
+                "memory_limit 64MiB, with up to 64MiB",
+            ),
             (9, None, Some(&above), ExitReason::Oom, false, "ancestor_oom", "/unit/memory.max"),
             (9, None, Some(&host), ExitReason::Oom, false, "host_oom", "the host ran out of memory;"),
             (9, None, Some(&none), ExitReason::Signal, true, "workload_failed", "somebody sent it"),
-            (9, None, Some(&blind), ExitReason::Signal, true, "workload_failed", "not known: no cgroup of its own"),
+            (
+                9,
+                None,
+                Some(&blind),
+                ExitReason::Signal,
+                true,
+                "workload_failed",
+                "not known: no cgroup of its own",
+            ),
             (9, None, Some(&blind), ExitReason::Signal, true, "workload_failed", "whole host there were 3"),
             (9, None, None, ExitReason::Signal, true, "workload_failed", "not known: no cgroup of its own"),
             // Codes that shells make of signals are codes.
-            (137 << 8, None, Some(&none), ExitReason::Error, true, "workload_failed", "failed with exit code 137"),
+            (
+                137 << 8,
+                None,
+                Some(&none),
+                ExitReason::Error,
+                true,
+                "workload_failed",
+                "failed with exit code 137",
+            ),
             (143 << 8, None, None, ExitReason::Error, true, "workload_failed", "failed with exit code 143"),
             // Another process of the run was killed, and the main one ended for it.
             (CODE_1, None, Some(&own), ExitReason::Oom, true, "workload_oom", "killed 2 processes of it"),
@@ -479,7 +505,15 @@ mod tests {
             (9, Some(Removed), Some(&none), ExitReason::Signal, true, "stopped_on_request", "by SIGKILL"),
             (9, Some(Removed), Some(&host), ExitReason::Oom, true, "stopped_on_request", "ran out of memory"),
             (9, Some(Timeout), Some(&none), ExitReason::Timeout, true, "workload_timeout", "timeouts.run"),
-            (15, Some(Timeout), Some(&own), ExitReason::Timeout, true, "workload_timeout", "2 processes of it"),
+            (
+                15,
+                Some(Timeout),
+                Some(&own),
+                ExitReason::Timeout,
+                true,
+                "workload_timeout",
+                "2 processes of it",
+            ),
             (CODE_1, Some(Removed), Some(&own), ExitReason::Error, true, "stopped_on_request", "2 processes"),
         ];
         let job = job("oneshot", &serde_json::json!({"memory_limit": 64 << 20}));

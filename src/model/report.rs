@@ -59,6 +59,9 @@ pub struct Report {
     pub platform_sla_reason: Option<String>,
     /// What was asked of the kernel, and what became of it.
     pub constraints: Vec<ConstraintStatus>,
+    /// How often a constraint was changed behind our back, and put right.
+    #[serde(default)]
+    pub drift_corrected: u32,
     /// What the run used.
     pub usage: Usage,
     /// How often the job was started again before this run.
@@ -104,7 +107,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// What was used since the baseline. A peak has none.
+    /// What was used since the baseline; of what that does not know, nothing is.
     #[must_use]
     pub fn since(&self, baseline: &Self) -> Self {
         let count = |now: Option<u64>, before: Option<u64>| now?.checked_sub(before?);
@@ -117,7 +120,8 @@ impl Usage {
             cpu_sec: seconds(self.cpu_sec, baseline.cpu_sec),
             cpu_throttled_sec: seconds(self.cpu_throttled_sec, baseline.cpu_throttled_sec),
             cpu_throttled_periods: count(self.cpu_throttled_periods, baseline.cpu_throttled_periods),
-            memory_peak_bytes: self.memory_peak_bytes,
+            // A peak is not counted up.
+            memory_peak_bytes: baseline.memory_peak_bytes.and(self.memory_peak_bytes),
             oom_kills: count(self.oom_kills, baseline.oom_kills),
             io_read_bytes: count(self.io_read_bytes, baseline.io_read_bytes),
             io_write_bytes: count(self.io_write_bytes, baseline.io_write_bytes),
@@ -177,6 +181,7 @@ impl Report {
             platform_sla: None,
             platform_sla_reason: None,
             constraints: Vec::new(),
+            drift_corrected: 0,
             usage: Usage::default(),
             restarts,
             next_start_at: None,

@@ -53,7 +53,7 @@ pub enum Standing {
         /// When; `None` if that was in another boot.
         at: Option<Moment>,
         /// What `exited.json` says, or would say.
-        exited: Exited,
+        exited: Box<Exited>,
         /// It stands there.
         recorded: bool,
     },
@@ -118,7 +118,7 @@ fn stand(
     let same_boot = spec.boot_id == process::boot_id()?;
     let lost = |cause| Standing::Ended {
         at: same_boot.then_some(now),
-        exited: Exited::unmeasured(spec.run_id.clone(), now, Ended::Lost(cause)),
+        exited: Box::new(Exited::unmeasured(spec.run_id.clone(), now, Ended::Lost(cause))),
         recorded: false,
     };
     if wrapper_lives && same_boot {
@@ -133,7 +133,8 @@ fn stand(
         });
     }
     if let Some(exited) = exited {
-        return Ok(Standing::Ended { at: same_boot.then_some(exited.at), exited, recorded: true });
+        let at = same_boot.then_some(exited.at);
+        return Ok(Standing::Ended { at, exited: Box::new(exited), recorded: true });
     }
     if started.is_none() && !exit_damaged {
         return Ok(Standing::NeverBegan);

@@ -125,7 +125,8 @@ fn sample_v2(dir: &Path) -> Sample {
     // "8:0 rbytes=1459200 wbytes=314773504 rios=192 ...", a line per device that was used.
     let io = files::read(dir, "io.stat").ok();
     let bytes = |key: &str| {
-        let of_line = |line: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
+        let of_line =
+            |line: &str| line.split(' ').find_map(|word| word.strip_prefix(key)?.parse::<u64>().ok());
         Some(io.as_ref()?.lines().filter(|line| !is_stacked(line)).filter_map(of_line).sum())
     };
     let usage = Usage {

@@ -18,7 +18,7 @@ use self::mounts::Mounts;
 use super::process::{self, PidFd};
 use crate::model::cgroup::{Cgroup, Choice, Controller};
 use crate::model::constraints::{Backend, ConstraintStatus, Constraints};
-use crate::model::process::Pid;
+use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::signal::Signal;
 
 /// Where an operator reads on. Part of every reason that a host, not a value, is to blame for.
@@ -172,12 +172,22 @@ impl Tree {
         })
     }
 
-    /// Removes the cgroups of jobs that have no process in them.
-    pub fn sweep(&self) {
+    /// Removes the cgroups of jobs that have no process in them. Those in use stay: a run that is about
+    /// to start has none yet.
+    pub fn sweep(&self, in_use: &[&Cgroup]) {
         match self {
-            Self::V2(tree) => tree.sweep(),
-            Self::V1(tree) => tree.sweep(),
+            Self::V2(tree) => tree.sweep(in_use),
+            Self::V1(tree) => tree.sweep(in_use),
             Self::None(_) => {}
+        }
+    }
+
+    /// Why there are no cgroups here.
+    #[must_use]
+    pub fn why_none(&self) -> Option<&str> {
+        match self {
+            Self::None(why) => Some(why),
+            Self::V1(_) | Self::V2(_) => None,
         }
     }
 }
@@ -225,6 +235,26 @@ pub fn not_in_force(wanted: &Constraints, why: &str) -> Vec<ConstraintStatus> {
         reason: Some(why.into()),
     })
     .collect()
+}
+
+/// What becomes of limits whose cgroup the workload is not in.
+#[must_use]
+pub fn outside(limits: Vec<ConstraintStatus>, why: &str) -> Vec<ConstraintStatus> {
+    let refused = |status| ConstraintStatus {
+        applied: false,
+        actual: None,
+        reason: Some(format!("the workload is not in its cgroup: {why}")),
+        ..status
+    };
+    limits.into_iter().map(refused).collect()
+}
+
+/// Whether a process is in a cgroup; false if either is gone.
+///
+/// # Errors
+/// It cannot be read.
+pub fn holds(cgroup: &Cgroup, process: &ProcessIdentity) -> io::Result<bool> {
+    Ok(procs(cgroup)?.contains(&process.pid) && process::identify(process.pid)?.as_ref() == Some(process))
 }
 
 /// The processes in a cgroup (`cgroup.procs`); none if it is gone.

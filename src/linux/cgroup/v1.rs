@@ -37,8 +37,8 @@ impl Tree {
         Err(Unavailable::Missing("not part of this version yet".into()))
     }
 
-    /// Removes the cgroups that have no process in them.
-    pub fn sweep(&self) {}
+    /// Removes the cgroups that have no process in them, but for those that are in use.
+    pub fn sweep(&self, _in_use: &[&Cgroup]) {}
 }
 
 /// Puts limits in force, see [`super::apply`].

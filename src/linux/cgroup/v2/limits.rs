@@ -37,7 +37,7 @@ enum Value {
     Bytes(u64),
     /// `io.weight`: percent of the maximum, or the default, for every device that has no weight of its own.
     IoWeight(Option<u8>),
-    /// `io.max`: a line per device.
+    /// `io.max`: a line per device; no line: no device has a limit.
     Devices(Vec<String>),
     /// `cpuset.cpus`.
     Cpus(String),
@@ -213,6 +213,11 @@ fn put(dir: &Path, name: Name, value: &Value) -> Result<(), Refused> {
                 other => other?,
             }
         }
+        Value::Devices(lines) if lines.is_empty() => {
+            for line in files::read(dir, "io.max")?.lines() {
+                files::write(dir, "io.max", &unlimited(line))?;
+            }
+        }
         Value::Devices(lines) => {
             for line in lines {
                 files::write(dir, "io.max", line)?;
@@ -321,6 +326,7 @@ fn is(value: &Value, actual: &str) -> bool {
             let weight = actual.strip_prefix("default ").unwrap_or(actual);
             weight == io_weight(*percent).to_string() || weight == bfq_weight(*percent).to_string()
         }
+        Value::Devices(lines) if lines.is_empty() => actual.is_empty(),
         Value::Devices(lines) => lines.iter().all(|line| has_device(actual, line)),
         Value::Cpus(list) if list.is_empty() => actual.is_empty(),
         Value::Cpus(list) => parse_cpus(list).is_some_and(|wanted| parse_cpus(actual) == Some(wanted)),
@@ -341,7 +347,10 @@ fn has_device(actual: &str, line: &str) -> bool {
 /// Why a limit is not in force, and what would help.
 fn explain(dir: &Path, name: Name, error: &io::Error, actual: Option<&str>) -> String {
     let file = dir.join(file_of(name));
-    let using = actual.map(|text| format!("; it is {}", text.replace('\n', "; "))).unwrap_or_default();
+    let using = actual
+        .filter(|text| !text.is_empty())
+        .map(|text| format!("; it is {}", text.replace('\n', "; ")))
+        .unwrap_or_default();
     if error.kind() != io::ErrorKind::NotFound {
         let advice = match error.raw_os_error() {
             Some(libc::ENODEV) if name == Name::IoMax => "; `lsblk -o NAME,MAJ:MIN` shows the devices",
@@ -428,6 +437,18 @@ mod tests {
         let gone = to_reset(&now, Before::Was(&was)).into_iter().find(|(name, _)| *name == Name::IoMax);
         let all = "8:0 rbps=max wbps=max riops=max wiops=max".to_owned();
         assert_eq!(gone, Some((Name::IoMax, Value::Devices(vec![all]))));
+    }
+
+    #[test]
+    fn where_nothing_is_known_every_device_goes_back_to_no_limit() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let apply = || apply(dir.path(), Backend::CgroupV2, &Constraints::default(), Before::Unknown);
+        assert_eq!(apply(), [], "a controller that is not there has nothing to reset");
+        fs::write(dir.path().join("io.max"), "8:0 rbps=1048576 wbps=max riops=max wiops=max\n")
+            .expect("written");
+        let _ = apply();
+        let text = fs::read_to_string(dir.path().join("io.max")).expect("read");
+        assert!(text.starts_with("8:0 rbps=max wbps=max riops=max wiops=max\n"), "{text}");
     }
 
     #[test]

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 
 pub use self::limits::{apply, read_back};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Request, Unavailable, files, remove_dir};
+use super::{Before, Request, Unavailable, files, remove_dir};
 use crate::linux::sys;
 use crate::model::cgroup::{Cgroup, Controller};
-use crate::model::constraints::Backend;
+use crate::model::constraints::{Backend, Constraints};
 
 /// The cgroup that the supervisor itself is in: also the name for `DelegateSubgroup=`.
 const SUPERVISOR: &str = "supervisor";
@@ -78,11 +78,8 @@ impl Tree {
             files::write(&leaf, "cgroup.procs", "0")
                 .map_err(|error| Unavailable::new("entering", &leaf, &error))?;
         }
+        let refused = lay_out(&unit)?;
         let jobs = unit.join(JOBS);
-        make(&unit.join(WRAPPERS))?;
-        make(&jobs)?;
-        let mut refused = enable(&unit);
-        refused.extend(enable(&jobs));
         let enabled = listed(&jobs, "cgroup.subtree_control");
         if enabled.is_empty() {
             let why = refused.into_iter().next().map_or_else(
@@ -117,7 +114,13 @@ impl Tree {
     pub fn create(&self, job: &str) -> Result<Cgroup, Unavailable> {
         let dir = self.unit.join(JOBS).join(escape(job));
         let _ = remove_dir(&dir);
-        make(&dir)?;
+        if !dir.parent().is_some_and(Path::exists) {
+            // Somebody tidied up: without a job in it, it is an empty cgroup like others.
+            lay_out(&self.unit)?;
+        }
+        if !make(&dir)? {
+            let _ = apply(&dir, self.backend, &Constraints::default(), Before::Unknown);
+        }
         // If one process of a job has to go, the job has: else what is left runs on without its main
         // process, or its main process without what it waits for. Without the controller there is no such
         // file, and no kill either.
@@ -125,14 +128,26 @@ impl Tree {
         Ok(Cgroup::V2 { dir, wrappers: self.unit.join(WRAPPERS), backend: self.backend })
     }
 
-    /// Removes the cgroups of jobs that have no process in them.
-    pub fn sweep(&self) {
+    /// Removes the cgroups of jobs that have no process in them, but for those that are in use.
+    pub fn sweep(&self, in_use: &[&Cgroup]) {
+        let used =
+            |path: &Path| in_use.iter().any(|cgroup| matches!(cgroup, Cgroup::V2 { dir, .. } if dir == path));
         let Ok(entries) = fs::read_dir(self.unit.join(JOBS)) else { return };
         for entry in entries.flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                // One that is in use refuses.
-                let _ = remove_dir(&entry.path());
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !used(&path) {
+                // One with a process in it refuses.
+                let _ = remove_dir(&path);
             }
+        }
+    }
+}
+
+impl Drop for Tree {
+    /// Nothing is left of a supervisor that leaves no job behind. What is in use refuses.
+    fn drop(&mut self) {
+        for dir in [self.unit.join(JOBS), self.unit.join(WRAPPERS), self.unit.clone()] {
+            let _ = fs::remove_dir(dir);
         }
     }
 }
@@ -164,12 +179,22 @@ fn is_root(dir: &Path) -> bool {
     !dir.join("cgroup.type").exists()
 }
 
-fn make(dir: &Path) -> Result<(), Unavailable> {
+/// Makes the cgroups that all jobs share. Gives what was refused of their controllers.
+fn lay_out(unit: &Path) -> Result<Vec<io::Error>, Unavailable> {
+    make(unit)?;
+    make(&unit.join(WRAPPERS))?;
+    make(&unit.join(JOBS))?;
+    let mut refused = enable(unit);
+    refused.extend(enable(&unit.join(JOBS)));
+    Ok(refused)
+}
+
+/// Makes a cgroup; false if it was there.
+fn make(dir: &Path) -> Result<bool, Unavailable> {
     match fs::create_dir(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Unavailable::new("making", dir, &error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Unavailable::new("making", dir, &error)),
     }
 }
 
