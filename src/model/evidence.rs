@@ -34,7 +34,8 @@ pub struct MemoryEvents {
     /// How often its own limit was reached and nothing could be reclaimed (`oom` of `memory.events`).
     /// Version 1 only tells how often the limit was reached (`memory.failcnt`).
     pub limit_reached: u64,
-    /// Its processes that were killed for memory, whoever's limit that was for (`oom_kill`).
+    /// How often the kernel killed a process of it for memory, whoever's limit that was for (`oom_kill`).
+    /// With `memory.oom.group` it counts the one that it chose twice.
     pub kills: u64,
 }
 
@@ -84,8 +85,8 @@ pub enum OomCause {
 pub enum OomKills {
     /// There was none.
     None,
-    /// So many in the job's cgroup, and why.
-    Some(u64, OomCause),
+    /// There were some in the job's cgroup, for this reason.
+    Some(OomCause),
     /// Nobody counts for the job alone. On the whole host there were so many, if that is known.
     Unknown(Option<u64>),
 }
@@ -101,13 +102,13 @@ impl Evidence {
             None if self.host_kills == Some(0) => OomKills::None,
             None => OomKills::Unknown(self.host_kills),
             Some(MemoryEvents { kills: 0, .. }) => OomKills::None,
-            Some(MemoryEvents { kills, limit_reached }) => {
+            Some(MemoryEvents { limit_reached, .. }) => {
                 let cause = match self.above.iter().find(|limit| limit.reached > 0) {
                     _ if limit_reached > 0 => OomCause::OwnLimit,
                     Some(limit) => OomCause::LimitAbove(limit.file.clone()),
                     None => OomCause::Host { certain: self.up_to_the_host },
                 };
-                OomKills::Some(kills, cause)
+                OomKills::Some(cause)
             }
         }
     }
@@ -175,13 +176,13 @@ mod tests {
         let before = counters(Some((5, 3)), [7, 8], Some(100));
         let at = |own, above, host| counters(Some(own), above, Some(host));
         for (what, end, expected) in [
-            ("its own limit", at((6, 4), [7, 8], 101), OomKills::Some(1, OomCause::OwnLimit)),
-            ("a group of three", at((6, 6), [7, 8], 103), OomKills::Some(3, OomCause::OwnLimit)),
-            ("the parent's limit", at((5, 4), [8, 8], 101), OomKills::Some(1, jobs())),
-            ("the grandparent's limit", at((5, 4), [7, 9], 101), OomKills::Some(1, unit())),
-            ("the nearest explains it", at((5, 4), [8, 9], 101), OomKills::Some(1, jobs())),
-            ("its own before all others", at((6, 4), [8, 9], 101), OomKills::Some(1, OomCause::OwnLimit)),
-            ("the host", at((5, 4), [7, 8], 101), OomKills::Some(1, host())),
+            ("its own limit", at((6, 4), [7, 8], 101), OomKills::Some(OomCause::OwnLimit)),
+            ("a group of three", at((6, 6), [7, 8], 103), OomKills::Some(OomCause::OwnLimit)),
+            ("the parent's limit", at((5, 4), [8, 8], 101), OomKills::Some(jobs())),
+            ("the grandparent's limit", at((5, 4), [7, 9], 101), OomKills::Some(unit())),
+            ("the nearest explains it", at((5, 4), [8, 9], 101), OomKills::Some(jobs())),
+            ("its own before all others", at((6, 4), [8, 9], 101), OomKills::Some(OomCause::OwnLimit)),
+            ("the host", at((5, 4), [7, 8], 101), OomKills::Some(host())),
             ("somebody's SIGKILL", at((5, 3), [7, 8], 100), OomKills::None),
             ("another job's kill", at((5, 3), [8, 8], 101), OomKills::None),
             ("a limit that was reached and killed nobody", at((6, 3), [7, 8], 100), OomKills::None),
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!(of(&own(1), &own(2)), OomKills::None, "made anew, and nobody on the host was killed");
         let container = Counters { up_to_the_host: false, ..counters(Some((0, 1)), [0, 0], Some(1)) };
         let cause = OomCause::Host { certain: false };
-        assert_eq!(of(&container, &counters(Some((0, 0)), [0, 0], Some(0))), OomKills::Some(1, cause));
+        assert_eq!(of(&container, &counters(Some((0, 0)), [0, 0], Some(0))), OomKills::Some(cause));
     }
 
     #[test]

@@ -318,14 +318,13 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
     let sigkill = verdict.signal == Some(Signal::KILL);
     let unasked = stop.is_none() && matches!(verdict.state, State::Failed | State::Killed);
     match counted.oom_kills() {
-        OomKills::Some(kills, cause) => {
+        OomKills::Some(cause) => {
             let (platform_sla, reason, story) = describe_oom(job, counted, &cause);
-            let processes = if kills == 1 { "process" } else { "processes" };
             verdict.message = if unasked && sigkill {
                 format!("killed for memory, by SIGKILL: {story}")
             } else {
                 let before = &verdict.message;
-                format!("{before}; the kernel killed {kills} {processes} of it for memory: {story}")
+                format!("{before}; processes of it were killed for memory: {story}")
             };
             // A program that loses a process to the OOM killer often ends by itself then, with any code.
             if unasked || (stop.is_some() && sigkill) {
@@ -497,10 +496,34 @@ mod tests {
             ),
             (143 << 8, None, None, ExitReason::Error, true, "workload_failed", "failed with exit code 143"),
             // Another process of the run was killed, and the main one ended for it.
-            (CODE_1, None, Some(&own), ExitReason::Oom, true, "workload_oom", "killed 2 processes of it"),
-            (137 << 8, None, Some(&host), ExitReason::Oom, false, "host_oom", "killed 1 process of it"),
+            (
+                CODE_1,
+                None,
+                Some(&own),
+                ExitReason::Oom,
+                true,
+                "workload_oom",
+                "; processes of it were killed for memory: ",
+            ),
+            (
+                137 << 8,
+                None,
+                Some(&host),
+                ExitReason::Oom,
+                false,
+                "host_oom",
+                "; processes of it were killed for memory: ",
+            ),
             (6, None, Some(&above), ExitReason::Oom, false, "ancestor_oom", "ended by SIGABRT"),
-            (CODE_0, None, Some(&own), ExitReason::Success, true, "success", "killed 2 processes of it"),
+            (
+                CODE_0,
+                None,
+                Some(&own),
+                ExitReason::Success,
+                true,
+                "success",
+                "; processes of it were killed for memory: ",
+            ),
             // We ended it.
             (9, Some(Removed), Some(&none), ExitReason::Signal, true, "stopped_on_request", "by SIGKILL"),
             (9, Some(Removed), Some(&host), ExitReason::Oom, true, "stopped_on_request", "ran out of memory"),
@@ -512,9 +535,17 @@ mod tests {
                 ExitReason::Timeout,
                 true,
                 "workload_timeout",
-                "2 processes of it",
+                "processes of it were killed",
             ),
-            (CODE_1, Some(Removed), Some(&own), ExitReason::Error, true, "stopped_on_request", "2 processes"),
+            (
+                CODE_1,
+                Some(Removed),
+                Some(&own),
+                ExitReason::Error,
+                true,
+                "stopped_on_request",
+                "processes of it were killed",
+            ),
         ];
         let job = job("oneshot", &serde_json::json!({"memory_limit": 64 << 20}));
         for (status, stop, evidence, reason, sla, sla_reason, told) in rows {
@@ -557,6 +588,6 @@ mod tests {
         let verdict = judge(&job, &Ended::Lost(LostCause::WrapperLost), None, Some(&oom(1, "host")));
         assert_eq!((verdict.state, verdict.reason), (State::Unknown, ExitReason::Unknown));
         assert_eq!(verdict.platform_sla_reason, "exit_lost");
-        assert!(verdict.message.contains("the kernel killed 1 process of it for memory"), "{verdict:?}");
+        assert!(verdict.message.contains("processes of it were killed for memory"), "{verdict:?}");
     }
 }

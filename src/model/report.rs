@@ -98,7 +98,7 @@ pub struct Usage {
     /// Most memory in use: in a cgroup with the files that the kernel caches for it, else the largest
     /// resident memory of a process.
     pub memory_peak_bytes: Option<u64>,
-    /// Processes that the kernel killed for memory.
+    /// Kills for memory, as the kernel counts them: more than 0 if there was any. It may count one twice.
     pub oom_kills: Option<u64>,
     /// Read from storage.
     pub io_read_bytes: Option<u64>,
