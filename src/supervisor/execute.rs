@@ -15,10 +15,11 @@ use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
 use crate::linux::cgroup::{self, Before, counters};
+use crate::linux::clock;
+use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
-use crate::linux::{clock, priority};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::{ConstraintStatus, Constraints, merge};
+use crate::model::constraints::{ConstraintStatus, Constraints, in_force, merge};
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -168,11 +169,15 @@ impl Run {
     /// Puts the job's constraints in force, after others were.
     fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
         let wanted = &self.seen.job.constraints;
-        let limits = match &self.spec.cgroup {
-            Some(cgroup) => self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before))),
-            None => cgroup::not_in_force(wanted, why),
+        let main = &started.process;
+        let Some(cgroup) = &self.spec.cgroup else {
+            let attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
+            return merge(wanted, cgroup::not_in_force(wanted, why), attributes);
         };
-        merge(wanted, limits, priority::apply(&started.process, wanted, Some(before)))
+        let limits = self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before)));
+        let list = || cgroup::procs(cgroup);
+        let members = Members::Listed(main, &list);
+        merge(wanted, limits.clone(), priority::apply(members, wanted, Some(before), &in_force(&limits)))
     }
 
     /// Reads the job's constraints back.
@@ -182,7 +187,8 @@ impl Run {
             Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
             None => cgroup::not_in_force(wanted, why),
         };
-        merge(wanted, limits, priority::read_back(&started.process, wanted, &priority::Attempt::default()))
+        let (members, kept) = (Members::Main(&started.process), in_force(&limits));
+        merge(wanted, limits, priority::read_back(members, wanted, &Attempt::default(), &kept))
     }
 
     /// A limit is in force for whom it holds: the workload may never have come into its cgroup, or
