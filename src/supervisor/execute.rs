@@ -49,6 +49,8 @@ pub struct Run {
     watch: Option<AbortHandle>,
     /// Its last report is on disk.
     pub(super) filed: bool,
+    /// Another run of the job has followed.
+    pub(super) followed: bool,
 }
 
 impl Drop for Run {
@@ -71,8 +73,18 @@ impl Run {
                 Report::starting(&spec.job, id, restarts, spec.created.wall, "starting".into())
             });
         let seen = sighting.observed(filed);
-        let mut run =
-            Self { seen, dir, spec, started: None, ended: None, report, orphaned: false, watch: None, filed };
+        let mut run = Self {
+            seen,
+            dir,
+            spec,
+            started: None,
+            ended: None,
+            report,
+            orphaned: false,
+            watch: None,
+            filed,
+            followed: false,
+        };
         run.absorb(sighting);
         run
     }
@@ -325,6 +337,7 @@ impl Daemon {
             orphaned: false,
             watch: None,
             filed: false,
+            followed: false,
         };
         let failed = match failed {
             Some(error) => Some(error),
@@ -652,8 +665,10 @@ impl Daemon {
 
     /// Hands over the job's report as it is now.
     fn publish(&self, job: &JobId) {
-        if let Some(run) = self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
-            self.writer.put(&run.report);
+        match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
+            Some(run) if run.followed => self.writer.file(&run.report),
+            Some(run) => self.writer.put(&run.report),
+            None => {}
         }
     }
 
