@@ -325,51 +325,6 @@ fn judge_signal(job: &Job, signal: Signal, dumped: bool, stop: Option<StopReason
         message,
     }
 }
-
-#[cfg(test)]
-mod limit_tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_for_a_limit_of_the_jobs_own_is_told_as_that() {
-        let job = |rlimits: &str| -> Job {
-            let job = r#"{
-                "id": "a", "lifecycle": "oneshot", "intent": "test", "sla_eligible": true,
-                "workload": {"exec": {"command": ["/bin/true"], "rlimits": RLIMITS}},
-                "restart": {"policy": "never", "delay": 1, "max_delay": 1, "reset_after": 1,
-                            "success_exit_codes": [0]},
-                "stop": {"signal": "SIGTERM", "timeout": 1, "on_remove": "stop"}
-            }"#;
-            serde_json::from_str(&job.replace("RLIMITS", rlimits)).expect("a job")
-        };
-        let cpu = job(r#"{"cpu": {"soft": 600, "hard": 605}}"#);
-        let unlimited = job(r#"{"cpu": {"soft": null, "hard": null}}"#);
-        let fsize = job(r#"{"fsize": {"soft": 1048576, "hard": null}}"#);
-        let none = job("{}");
-        let (xcpu, xfsz) = (libc::SIGXCPU, libc::SIGXFSZ);
-        use ExitReason::{PolicyViolation, Signal as BySignal, Timeout};
-        for (job, status, stop, reason, sla_reason, told) in [
-            (&cpu, xcpu, None, PolicyViolation, "workload_limit", "exec.rlimits.cpu (10m:10m5s)"),
-            (&cpu, xcpu | 0x80, None, PolicyViolation, "workload_limit", "with a core dump: it used more"),
-            (&cpu, xfsz, None, BySignal, "workload_failed", "which we did not send"),
-            (&cpu, libc::SIGKILL, None, BySignal, "workload_failed", "which we did not send"),
-            (&fsize, xfsz, None, PolicyViolation, "workload_limit", "exec.rlimits.fsize (1MiB:unlimited)"),
-            // Somebody else's limit, or nobody's.
-            (&none, xcpu, None, BySignal, "workload_failed", "which we did not send"),
-            (&unlimited, xcpu, None, BySignal, "workload_failed", "which we did not send"),
-            (&cpu, xcpu, Some(StopReason::Timeout), Timeout, "workload_timeout", "timeouts.run"),
-        ] {
-            let verdict = judge(job, &Ended::Waited { status }, stop, None);
-            assert_eq!((verdict.reason, verdict.platform_sla), (reason, true), "{verdict:?}");
-            assert_eq!(
-                (verdict.state, verdict.platform_sla_reason),
-                (State::Killed, sla_reason),
-                "{verdict:?}"
-            );
-            assert!(verdict.message.contains(told), "{verdict:?}");
-        }
-    }
-}
 /// Signals that a program brings upon itself. Others were sent by somebody.
 const FAULTS: [i32; 6] =
     [libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGTRAP];
@@ -379,7 +334,10 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
     let nothing = Evidence::default();
     let counted = evidence.unwrap_or(&nothing);
     let sigkill = verdict.signal == Some(Signal::KILL);
-    let unasked = stop.is_none() && matches!(verdict.state, State::Failed | State::Killed);
+    // Not asked for, and not explained by another limit of its own.
+    let unasked = stop.is_none()
+        && matches!(verdict.state, State::Failed | State::Killed)
+        && matches!(verdict.reason, ExitReason::Error | ExitReason::Signal);
     match counted.oom_kills() {
         OomKills::Some(cause) => {
             let (platform_sla, reason, story) = describe_oom(job, counted, &cause);
@@ -401,6 +359,12 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
         }
         OomKills::None if unasked && sigkill => {
             verdict.message += "; the kernel counted no kill for memory: somebody sent it";
+            // Of this limit the kernel sends SIGKILL, and counts nothing (setrlimit(2)).
+            let cpu = job.exec().and_then(|exec| exec.rlimits.get(&Resource::Cpu));
+            if cpu.is_some_and(|limit| limit.hard.is_some()) {
+                verdict.message +=
+                    ", or it used more CPU time than the hard limit of exec.rlimits.cpu allows";
+            }
         }
         OomKills::Unknown(host) if unasked && sigkill => {
             let host = host.map_or_else(String::new, |kills| {
@@ -479,6 +443,7 @@ fn describe_oom(job: &Job, evidence: &Evidence, cause: &OomCause) -> (bool, &'st
 mod tests {
     use super::*;
     use crate::model::evidence::{LimitAbove, MemoryEvents};
+    use crate::model::job::Workload;
 
     const CODE_1: i32 = 1 << 8;
     const CODE_0: i32 = 0;
@@ -652,5 +617,60 @@ mod tests {
         assert_eq!((verdict.state, verdict.reason), (State::Unknown, ExitReason::Unknown));
         assert_eq!(verdict.platform_sla_reason, "exit_lost");
         assert!(verdict.message.contains("processes of it were killed for memory"), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_signal_for_a_limit_of_the_jobs_own_is_told_as_that() {
+        let job = |rlimits: &str| -> Job {
+            let job = r#"{
+                "id": "a", "lifecycle": "oneshot", "intent": "test", "sla_eligible": true,
+                "workload": {"exec": {"command": ["/bin/true"], "rlimits": RLIMITS}},
+                "restart": {"policy": "never", "delay": 1, "max_delay": 1, "reset_after": 1,
+                            "success_exit_codes": [0]},
+                "stop": {"signal": "SIGTERM", "timeout": 1, "on_remove": "stop"}
+            }"#;
+            serde_json::from_str(&job.replace("RLIMITS", rlimits)).expect("a job")
+        };
+        let cpu = job(r#"{"cpu": {"soft": 600, "hard": 605}}"#);
+        let unlimited = job(r#"{"cpu": {"soft": null, "hard": null}}"#);
+        let fsize = job(r#"{"fsize": {"soft": 1048576, "hard": null}}"#);
+        let none = job("{}");
+        let (xcpu, xfsz) = (libc::SIGXCPU, libc::SIGXFSZ);
+        use ExitReason::{PolicyViolation, Signal as BySignal, Timeout};
+        for (job, status, stop, reason, sla_reason, told) in [
+            (&cpu, xcpu, None, PolicyViolation, "workload_limit", "exec.rlimits.cpu (10m:10m5s)"),
+            (&cpu, xcpu | 0x80, None, PolicyViolation, "workload_limit", "with a core dump: it used more"),
+            (&cpu, xfsz, None, BySignal, "workload_failed", "which we did not send"),
+            (&cpu, libc::SIGKILL, None, BySignal, "workload_failed", "which we did not send"),
+            (&fsize, xfsz, None, PolicyViolation, "workload_limit", "exec.rlimits.fsize (1MiB:unlimited)"),
+            // Somebody else's limit, or nobody's.
+            (&none, xcpu, None, BySignal, "workload_failed", "which we did not send"),
+            (&unlimited, xcpu, None, BySignal, "workload_failed", "which we did not send"),
+            (&cpu, xcpu, Some(StopReason::Timeout), Timeout, "workload_timeout", "timeouts.run"),
+        ] {
+            let verdict = judge(job, &Ended::Waited { status }, stop, None);
+            assert_eq!((verdict.reason, verdict.platform_sla), (reason, true), "{verdict:?}");
+            assert_eq!(
+                (verdict.state, verdict.platform_sla_reason),
+                (State::Killed, sla_reason),
+                "{verdict:?}"
+            );
+            assert!(verdict.message.contains(told), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn one_limit_does_not_hide_another() {
+        let mut job = job("oneshot", &serde_json::json!({}));
+        let Workload::Exec(exec) = &mut job.workload else { panic!("an exec job") };
+        exec.rlimits = serde_json::from_str(r#"{"cpu": {"soft": 600, "hard": 605}}"#).expect("limits");
+        let end = |status| judge(&job, &Ended::Waited { status }, None, Some(&oom(1, "own")));
+        let xcpu = end(libc::SIGXCPU);
+        assert_eq!((xcpu.reason, xcpu.platform_sla_reason), (ExitReason::PolicyViolation, "workload_limit"));
+        assert!(xcpu.message.contains("processes of it were killed for memory"), "{xcpu:?}");
+        assert_eq!(end(libc::SIGKILL).reason, ExitReason::Oom);
+        // At the hard limit the kernel sends this one itself, and counts nothing.
+        let killed = judge(&job, &Ended::Waited { status: libc::SIGKILL }, None, Some(&oom(0, "")));
+        assert!(killed.message.contains("or it used more CPU time than the hard limit of exec.rlimits.cpu"));
     }
 }
