@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use ffrtmp::linux::cgroup::mounts::Mounts;
 use ffrtmp::linux::clock;
 use ffrtmp::linux::priority::{self, Members};
 use ffrtmp::linux::process::{self, PidFd};
+use ffrtmp::model::cgroup::{Cgroup, Controller};
 use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit, IoClass};
 use ffrtmp::model::cpus::CpuSet;
-use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
+use ffrtmp::model::exit::{Ended, ExitReason, Stage, StartError, Verdict, WaitStatus, judge};
 use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
@@ -23,6 +25,7 @@ use ffrtmp::model::job::{
 use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::rlimit::{Resource, Rlimit};
 use ffrtmp::model::signal::Signal;
+use ffrtmp::model::units::ByteSize;
 use ffrtmp::runs::dir::{self, RunDir};
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
@@ -821,4 +824,135 @@ fn what_is_not_asked_for_is_not_inherited_from_us_either() {
     let ended = case.finish();
     assert_eq!(ended.ended, Ended::Waited { status: 0 }, "{}", case.log());
     assert_eq!(case.log(), "0\n77\n");
+}
+
+/// A cgroup in each hierarchy of version 1, `outer/job`, of a test's own; gone at its end.
+struct Version1 {
+    outer: BTreeMap<Controller, PathBuf>,
+}
+
+impl Version1 {
+    /// None where this host has no such hierarchies, or we may not use them.
+    fn new(test: &str) -> Option<Self> {
+        let v1 = Mounts::read().expect("proc").v1;
+        let name = format!("ffrtmp-test-{test}-{}", std::process::id());
+        let mut made = Self { outer: BTreeMap::new() };
+        for (controller, hierarchy) in v1.into_iter().filter(|(c, _)| *c != Controller::Cpuset) {
+            let outer = hierarchy.own.join(&name);
+            if outer.is_dir() || fs::create_dir(&outer).is_ok() {
+                made.outer.insert(controller, outer);
+            }
+        }
+        let all = [Controller::Memory, Controller::Cpuacct, Controller::Pids];
+        if !all.iter().all(|controller| made.outer.contains_key(controller)) {
+            println!("SKIPPED {test}: no hierarchies of cgroup v1 here that are ours to use");
+            return None;
+        }
+        Some(made)
+    }
+
+    /// The cgroup of a run.
+    fn cgroup(&self) -> Cgroup {
+        let dirs: BTreeMap<Controller, PathBuf> =
+            self.outer.iter().map(|(controller, outer)| (*controller, outer.join("job"))).collect();
+        for dir in dirs.values().filter(|dir| !dir.is_dir()) {
+            fs::create_dir(dir).expect("made");
+        }
+        Cgroup::V1 { dirs }
+    }
+
+    fn limit_memory(&self, below: &str, limit: &str) {
+        let file = self.outer[&Controller::Memory].join(below).join("memory.limit_in_bytes");
+        fs::write(file, limit).expect("written");
+    }
+}
+
+impl Drop for Version1 {
+    fn drop(&mut self) {
+        for outer in self.outer.values() {
+            // The wrapper has removed the inner one; a test that failed may have left it.
+            let _ = fs::remove_dir(outer.join("job"));
+            if let Err(error) = fs::remove_dir(outer)
+                && outer.is_dir()
+            {
+                eprintln!("left behind: {}: {error}", outer.display());
+            }
+        }
+    }
+}
+
+fn verdict(place: &Place, exited: &Exited) -> Verdict {
+    judge(&place.spec.job, &exited.ended, None, exited.evidence.as_ref())
+}
+
+#[test]
+fn version_1_tells_whose_memory_limit_was_reached() {
+    let Some(version1) = Version1::new("version_1_tells_whose_memory_limit_was_reached") else { return };
+    let mut place = Place::new(&["tail", "/dev/zero"]);
+    place.spec.job.constraints.memory_limit = Some(ByteSize(20 << 20));
+    place.spec.cgroup = Some(version1.cgroup());
+    version1.limit_memory("job", "20M");
+    let exited = place.finish();
+    let own = verdict(&place, &exited);
+    assert_eq!(
+        (own.reason, own.platform_sla, own.platform_sla_reason),
+        (ExitReason::Oom, true, "workload_oom")
+    );
+    assert!(own.message.contains("memory_limit 20MiB, with up to 20MiB in use"), "{}", own.message);
+    assert_eq!((exited.usage.oom_kills, exited.usage.memory_peak_bytes), (Some(1), Some(20 << 20)));
+    assert!(exited.usage.cpu_sec.is_some_and(|cpu| cpu > 0.0));
+
+    place.spec.run_id = RunId::new(1, 1);
+    place.spec.cgroup = Some(version1.cgroup());
+    version1.limit_memory("", "20M");
+    let above = verdict(&place, &place.finish());
+    assert_eq!((above.reason, above.platform_sla), (ExitReason::Oom, false), "{above:?}");
+    let file = version1.outer[&Controller::Memory].join("memory.limit_in_bytes").display().to_string();
+    assert!(above.platform_sla_reason == "ancestor_oom" && above.message.contains(&file), "{above:?}");
+
+    place.exec().command = vec!["sleep".into(), "60".into()];
+    place.spec.run_id = RunId::new(1, 2);
+    place.spec.cgroup = Some(version1.cgroup());
+    let mut run = place.start();
+    PidFd::open(run.main()).expect("proc").expect("it lives").send(Signal::KILL).expect("ours");
+    let sent = verdict(&place, &run.wait());
+    assert_eq!((sent.reason, sent.platform_sla), (ExitReason::Signal, true));
+    assert!(sent.message.contains("the kernel counted no kill for memory"), "{}", sent.message);
+}
+
+#[test]
+fn version_1_tells_of_a_child_that_was_killed_and_of_refused_tasks() {
+    let test = "version_1_tells_of_a_child_that_was_killed_and_of_refused_tasks";
+    let Some(version1) = Version1::new(test) else { return };
+    let mut place = Place::shell("tail /dev/zero; exit 7");
+    place.spec.cgroup = Some(version1.cgroup());
+    version1.limit_memory("job", "20M");
+    let child = verdict(&place, &place.finish());
+    assert_eq!(
+        (child.reason, child.exit_code, child.platform_sla),
+        (ExitReason::Oom, Some(7), true),
+        "{child:?}"
+    );
+
+    let mut place = Place::shell("sleep 60 & sleep 60 & sleep 60 & sleep 60 & wait");
+    place.spec.job.constraints.tasks_max = Some(3);
+    place.spec.cgroup = Some(version1.cgroup());
+    fs::write(version1.outer[&Controller::Pids].join("job/pids.max"), "3").expect("written");
+    let refused = verdict(&place, &place.finish());
+    assert_eq!((refused.reason, refused.platform_sla_reason), (ExitReason::CgroupLimit, "workload_limit"));
+    assert!(refused.message.contains("constraints.tasks_max (3)"), "{}", refused.message);
+}
+
+#[test]
+fn without_a_cgroup_nobody_guesses_who_sent_a_sigkill() {
+    let place = Place::new(&["sleep", "60"]);
+    let mut run = place.start();
+    PidFd::open(run.main()).expect("proc").expect("it lives").send(Signal::KILL).expect("ours");
+    let exited = run.wait();
+    let verdict = verdict(&place, &exited);
+    assert_eq!((verdict.reason, verdict.platform_sla), (ExitReason::Signal, true));
+    assert_eq!(exited.usage.oom_kills, None, "nobody counted");
+    // Other tests are killed for memory at the same time, or not.
+    let known = ["the kernel counted no kill for memory", "whether it was killed for memory is not known"];
+    assert!(known.iter().any(|text| verdict.message.contains(text)), "{}", verdict.message);
 }

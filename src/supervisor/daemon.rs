@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
+use super::notify::Manager;
 use super::watch::{Notice, Watch};
 use super::writer::{Filed, Writer, private_dir};
 use super::{cgroups, lock, observed};
@@ -93,6 +94,7 @@ pub struct Daemon {
     rescan_at: Option<BootTime>,
     /// When the limits of all jobs are read back next.
     verify_at: BootTime,
+    manager: Option<Manager>,
 }
 
 /// What is known of a job beside its declaration.
@@ -161,6 +163,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             timers: BTreeSet::new(),
             rescan_at: None,
             verify_at: clock::boot() + RESYNC,
+            manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
         };
@@ -187,9 +190,14 @@ impl Daemon {
         loop {
             self.settle_all();
             let now = clock::boot();
+            let live = self.manager.as_ref().map_or(0, |_| self.live());
+            let feed = self.manager.as_mut().and_then(|manager| {
+                manager.settled(now, live);
+                manager.wake()
+            });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan].into_iter().flatten().min().unwrap_or(now + RESYNC);
+            let next = [due, rescan, feed].into_iter().flatten().min().unwrap_or(now + RESYNC);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -205,6 +213,9 @@ impl Daemon {
                 Some(filed) = filed.recv() => self.filed(&filed),
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
+                    if let Some(manager) = &mut self.manager {
+                        manager.reloading();
+                    }
                     self.rescan();
                     self.verify_all();
                 }
@@ -218,10 +229,11 @@ impl Daemon {
                 () = tokio::time::sleep(next.since(now)) => self.timer(),
             }
         }
-        info!(
-            "leaving; {} left running for the next supervisor to take over",
-            count(self.live(), "workload")
-        );
+        let live = self.live();
+        if let Some(manager) = &mut self.manager {
+            manager.leaving(live);
+        }
+        info!("leaving; {} left running for the next supervisor to take over", count(live, "workload"));
         Ok(())
     }
 
