@@ -7,6 +7,8 @@ pub mod ids;
 pub mod job;
 pub mod process;
 pub mod report;
+pub mod schedule;
 pub mod signal;
 pub mod time;
 pub mod units;
+pub mod zones;

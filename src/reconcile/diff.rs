@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use crate::model::constraints::ConstraintName;
 use crate::model::job::{Job, Workload};
+use crate::model::schedule::Window;
 use crate::model::units::format_duration;
 
 /// What a change of a field asks for.
@@ -34,7 +35,7 @@ pub struct Change {
 /// A field of a job: name, class, and its value in words. Two jobs differ in it if the words do.
 type Field = (&'static str, Class, fn(&Job) -> String);
 
-/// Every field of a job, in the order of a job file.
+/// Every field of a job, in the order of a job file. The constraints are those in force.
 pub const FIELDS: &[Field] = &[
     ("description", Class::InPlace, |job| job.description.clone().unwrap_or_default()),
     ("profiles", Class::InPlace, |job| job.profiles.join(", ")),
@@ -64,6 +65,8 @@ pub const FIELDS: &[Field] = &[
         Workload::Attach(attach) => format!("{attach:?}"),
         Workload::Exec(_) => String::new(),
     }),
+    ("schedule", Class::InPlace, |job| job.schedule.iter().map(window).collect::<Vec<_>>().join("; ")),
+    ("schedule.active", Class::InPlace, |job| job.window().map(ToString::to_string).unwrap_or_default()),
     ("constraints.cpu_quota", Class::InPlace, |job| constraint(job, ConstraintName::CpuQuota)),
     ("constraints.cpu_max", Class::InPlace, |job| constraint(job, ConstraintName::CpuMax)),
     ("constraints.cpu_weight", Class::InPlace, |job| constraint(job, ConstraintName::CpuWeight)),
@@ -77,7 +80,7 @@ pub const FIELDS: &[Field] = &[
     ("constraints.tasks_max", Class::InPlace, |job| constraint(job, ConstraintName::TasksMax)),
     ("constraints.cpus", Class::InPlace, |job| constraint(job, ConstraintName::Cpus)),
     ("constraints.io_class", Class::InPlace, |job| constraint(job, ConstraintName::IoClass)),
-    ("constraints.strict", Class::InPlace, |job| job.constraints.strict.to_string()),
+    ("constraints.strict", Class::InPlace, |job| job.in_force().strict.to_string()),
     ("restart.policy", Class::InPlace, |job| word(&job.restart.policy)),
     ("restart.delay", Class::InPlace, |job| format_duration(job.restart.delay)),
     ("restart.max_delay", Class::InPlace, |job| format_duration(job.restart.max_delay)),
@@ -130,8 +133,15 @@ fn changed_variables(old: &Job, new: &Job) -> String {
 }
 
 fn constraint(job: &Job, wanted: ConstraintName) -> String {
-    let found = job.constraints.requested().into_iter().find(|(name, _)| *name == wanted);
+    let found = job.in_force().requested().into_iter().find(|(name, _)| *name == wanted);
     found.map(|(_, value)| value).unwrap_or_default()
+}
+
+/// A window with all that is in force in it.
+fn window(window: &Window) -> String {
+    let asked = window.constraints.requested().into_iter().map(|(name, value)| format!(" {name}={value}"));
+    let strict = if window.constraints.strict { " strict" } else { "" };
+    format!("{window}{}{strict}", asked.collect::<String>())
 }
 
 fn plain<T: Debug>(value: Option<T>) -> String {
@@ -159,6 +169,7 @@ mod tests {
         for (table, keys) in JobFile::TABLES {
             for key in keys() {
                 let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
+                let path = path.split_once("[]").map_or(path.clone(), |(list, _)| list.to_owned());
                 let is_table = JobFile::TABLES.iter().any(|(table, _)| *table == path);
                 let other = matches!(path.as_str(), "enabled" | "instances") || path.starts_with("attach");
                 let part = path.starts_with("restart.limit.");

@@ -22,6 +22,7 @@ use crate::config::resolve;
 use crate::config::schema::JobFile;
 use crate::lint::check::{Facts, check_job};
 use crate::lint::diagnostic::Diagnostic;
+use crate::linux::clock;
 use crate::model::ids::JobId;
 use crate::model::time::{BootTime, Moment};
 use crate::reconcile::plan::Wanted;
@@ -128,7 +129,8 @@ impl Declared {
     /// Nothing declared yet. Obeyed are root's files and those of the user that runs this.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
-        let facts = Facts { cores: std::thread::available_parallelism().map_or(1, usize::from), mode: None };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let facts = Facts { cores, mode: None, zones: clock::ZONES };
         let ids = (Uid::effective().as_raw(), Gid::effective().as_raw());
         let (profiles, _) = Profiles::build(&BTreeMap::new());
         Self {

@@ -291,10 +291,10 @@ impl Daemon {
         let let_go = std::mem::replace(&mut run.seen.released, false);
         let known = run.report.constraints.clone();
         if let Some(started) = &run.started
-            && before.constraints != declared.constraints
+            && before.in_force() != declared.in_force()
         {
             run.report.constraints =
-                priority::apply(&started.process, &declared.constraints, Some(&before.constraints));
+                priority::apply(&started.process, declared.in_force(), Some(before.in_force()));
         }
         run.report.describe(declared);
         let now = clock::now().wall;
@@ -498,7 +498,7 @@ impl Daemon {
             return;
         };
         let Some(started) = &run.started else { return };
-        let wanted = &run.seen.job.constraints;
+        let wanted = run.seen.job.in_force();
         let mut statuses = priority::read_back(&started.process, wanted, &priority::Attempt::default());
         if statuses.iter().any(|status| !status.applied && priority::is_supported(status.name)) {
             statuses = priority::apply(&started.process, wanted, None);

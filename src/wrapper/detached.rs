@@ -124,7 +124,7 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         // Lowering it cannot fail, and programs that use select(2) break on what the supervisor needs.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
-    let constraints = &spec.job.constraints;
+    let constraints = spec.job.in_force();
     let plan = spawn::Plan::new(exec, &spec.environment, constraints)?;
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
