@@ -299,7 +299,8 @@ fn unknown_key<T: Tables>(name: &str, table: &str, known: &[&str], span: Range<u
         Some((table, key)) => format!("`{key}` in {}", heading(table)),
         None => format!("`{path}` at the top of the file"),
     };
-    let within = if table.is_empty() { "at the top of the file".into() } else { format!("in {}", heading(table)) };
+    let within =
+        if table.is_empty() { "at the top of the file".into() } else { format!("in {}", heading(table)) };
     let has_table = |path: &str| {
         let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
         T::TABLES.iter().any(|(known, keys)| *known == table && keys().contains(&key))
@@ -471,7 +472,12 @@ mod tests {
         );
         let schedule = parse::<JobFile>(&format!("{text}to = \"24:00\"\n")).value.schedule;
         assert_eq!(schedule.expect("the rest of it")[1].to.as_deref(), Some("24:00"));
-        for text in ["[schedule]\nfrom = \"22:00\"\n", "schedule = [1]", "schedule = 1", "schedule = [{}, 2024-01-01]"] {
+        for text in [
+            "[schedule]\nfrom = \"22:00\"\n",
+            "schedule = [1]",
+            "schedule = 1",
+            "schedule = [{}, 2024-01-01]",
+        ] {
             let seen = codes(text);
             assert!(matches!(&seen[..], [("wrong-type", _)]), "{text}: {seen:?}");
         }

@@ -768,7 +768,8 @@ impl Reader {
         // Both are midnight; as an end it is that of the day.
         let to = to.map(|to| if to == DayTime::START { DayTime::END } else { to });
         let timezone = self.text("timezone", table.timezone.as_ref());
-        let constraints = self.constraints(table.constraints.as_ref().unwrap_or(&ConstraintsTable::default()));
+        let constraints =
+            self.constraints(table.constraints.as_ref().unwrap_or(&ConstraintsTable::default()));
         let (days, from, to) = (days?, from?, to?);
         if days == Days::NONE {
             let at = At::Value(KeyPath::of("days"));
@@ -790,10 +791,14 @@ impl Reader {
         if days.is_none() {
             let known = || Days::NAMES.iter().map(|(name, _)| *name);
             // Written out, as in `monday`.
-            let near = known().take(7).find(|day| name.to_lowercase().starts_with(day) && !name.contains('-'));
+            let near =
+                known().take(7).find(|day| name.to_lowercase().starts_with(day) && !name.contains('-'));
             let help = match near.or_else(|| nearest(name, known())) {
                 Some(near) => format!("did you mean \"{near}\"?"),
-                None => format!("write one of {}, or a range as \"mon-fri\"", known().collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "write one of {}, or a range as \"mon-fri\"",
+                    known().collect::<Vec<_>>().join(", ")
+                ),
             };
             let at = At::Value(KeyPath::of("days").index(n));
             self.error("unknown-value", at, format!("{name:?} is no day of the week"), help);
@@ -1103,7 +1108,10 @@ mod tests {
         ));
         assert_eq!(job.constraints.nice, Some(10));
         let night = &job.schedule[0].constraints;
-        assert_eq!((night.nice, night.cpu_weight, night.cpu), (Some(1), Some(200), Some(CpuLimit::Quota(50))));
+        assert_eq!(
+            (night.nice, night.cpu_weight, night.cpu),
+            (Some(1), Some(200), Some(CpuLimit::Quota(50)))
+        );
         assert_eq!((night.oom_score_adj, night.strict), (Some(500), false));
         assert_eq!(job.schedule[0].to_string(), "daily 00:00-24:00");
         assert_eq!(job.schedule[1].to_string(), "fri-sun 22:00-24:00 UTC");

@@ -9,9 +9,9 @@ use crate::config::problem::{At, KeyPath, Level, Problem, Step};
 use crate::config::profiles::Profiles;
 use crate::config::resolve::{Declared, resolve};
 use crate::config::schema::{JobFile, SupervisorFile};
+use crate::config::settings::{self, Settings};
 use crate::model::job::Job;
 use crate::model::zones::Zones;
-use crate::config::settings::{self, Settings};
 
 /// What rules may know beside the file itself. An input, so that verdicts can be repeated.
 #[derive(Debug, Clone, Copy, Default)]

@@ -14,10 +14,8 @@ use crate::model::zones::{Zones, built_in};
 /// The host's time zones: those of `/usr/share/zoneinfo`, and where one is missing there, those built in.
 /// The local one is that of `TZ`, else of `/etc/localtime`, else UTC. Both are read again when they are
 /// older than five minutes.
-pub const ZONES: Zones = Zones {
-    named: |name| TimeZone::get(name).ok().or_else(|| built_in(name)),
-    local: TimeZone::system,
-};
+pub const ZONES: Zones =
+    Zones { named: |name| TimeZone::get(name).ok().or_else(|| built_in(name)), local: TimeZone::system };
 
 /// Now, on both clocks (`CLOCK_REALTIME` and `CLOCK_BOOTTIME`, clock_gettime(2)).
 #[must_use]

@@ -9,7 +9,7 @@ use std::fmt;
 use std::ops::Range;
 
 use jiff::civil::{Date, DateTime, Weekday};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
@@ -47,23 +47,29 @@ pub struct Boundary {
 pub fn outlook(windows: &[Window], now: WallTime, zones: &Zones) -> (Option<usize>, Option<Boundary>) {
     // Windows recur every week, and a clock change can swallow one of them once.
     const HORIZON: SignedDuration = SignedDuration::from_hours(16 * 24);
-    let zoned: Vec<(usize, &Window, TimeZone)> = windows
-        .iter()
-        .enumerate()
-        .filter_map(|(n, window)| Some((n, window, window.zone(zones)?)))
-        .collect();
-    let active = |at| zoned.iter().find(|(_, window, zone)| window.holds(at, zone)).map(|(n, ..)| *n);
-    let now = now.0;
-    let current = active(now);
-    let mut at = now;
-    while let Some(next) = zoned.iter().filter_map(|(_, window, zone)| window.turns_after(at, zone)).min()
-        && next.duration_since(now) <= HORIZON
-    {
-        let then = active(next);
-        if then != current {
-            return (current, Some(Boundary { at: WallTime(next), active: then }));
+    let zoned: Vec<(usize, &Window, TimeZone)> =
+        windows.iter().enumerate().filter_map(|(n, window)| Some((n, window, window.zone(zones)?))).collect();
+    // The window in force, and when any of them begins or ends next.
+    let look = |at| {
+        let (mut active, mut turn) = (None, None::<Timestamp>);
+        for (n, window, zone) in &zoned {
+            let Some(next) = window.around(at, zone) else { continue };
+            let begun = next.start <= at;
+            if begun && active.is_none() {
+                active = Some(*n);
+            }
+            let end = if begun { next.end } else { next.start };
+            turn = Some(turn.map_or(end, |turn| turn.min(end)));
         }
-        at = next;
+        (active, turn)
+    };
+    let (current, mut turn) = look(now.0);
+    while let Some(at) = turn.filter(|at| at.duration_since(now.0) <= HORIZON) {
+        let (active, next) = look(at);
+        if active != current {
+            return (current, Some(Boundary { at: WallTime(at), active }));
+        }
+        turn = next;
     }
     (current, None)
 }
@@ -83,7 +89,11 @@ pub fn overlap(one: &Window, other: &Window, days: Range<Date>, zones: &Zones) -
         if begin < x.end.min(y.end) {
             return Some(begin);
         }
-        if x.end <= y.end { a.next() } else { b.next() };
+        if x.end <= y.end {
+            a.next()
+        } else {
+            b.next()
+        };
     }
     None
 }
@@ -108,22 +118,12 @@ impl Window {
         (begin < end).then_some(begin..end)
     }
 
-    fn holds(&self, at: Timestamp, zone: &TimeZone) -> bool {
-        self.around(at, zone, 1).is_some_and(|found| found.contains(&at))
-    }
-
-    /// When it begins or ends next.
-    fn turns_after(&self, at: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
-        // Every week, and not in one in which the clock jumps over it.
-        let found = self.around(at, zone, 15)?;
-        Some(if found.start > at { found.start } else { found.end })
-    }
-
-    /// The first time that it holds and that is not over, begun at most so many days from now.
-    fn around(&self, at: Timestamp, zone: &TimeZone, ahead: i32) -> Option<Range<Timestamp>> {
+    /// The first time that it holds and that is not over.
+    fn around(&self, at: Timestamp, zone: &TimeZone) -> Option<Range<Timestamp>> {
         let today = zone.to_datetime(at).date();
-        // It lasts a day at most; one more, as the calendar can skip one.
-        (-2..=ahead)
+        // It lasts a day at most; one more, as the calendar can skip one. It recurs within a week; one more,
+        // as the clock can jump over it.
+        (-2..=15)
             .filter_map(|days| today.checked_add(days.days()).ok())
             .filter_map(|day| self.on(day, zone))
             .find(|found| found.end > at)
@@ -133,12 +133,11 @@ impl Window {
 /// When the clock on the wall first shows this time, or jumps over it.
 fn reached(time: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     let instants = zone.to_ambiguous_timestamp(time);
-    let earlier = instants.earlier().ok()?;
-    if !matches!(instants.offset(), AmbiguousOffset::Gap { .. }) {
+    // Mostly the same. Of a time that is skipped they lie on both sides of the jump.
+    let (earlier, later) = (instants.earlier().ok()?, instants.later().ok()?);
+    if zone.to_datetime(earlier) >= time {
         return Some(earlier);
     }
-    // In a gap the two are the instants that far before and after the jump.
-    let later = instants.later().ok()?;
     let mut jumps = zone.following(earlier).map(|jump| jump.timestamp()).take_while(|jump| *jump <= later);
     Some(jumps.find(|jump| zone.to_datetime(*jump) >= time).unwrap_or(later))
 }
@@ -289,7 +288,239 @@ impl TryFrom<String> for Days {
         if text == "daily" {
             return Ok(Self::ALL);
         }
-        let parts = text.split(',').map(|part| Self::parse(part).ok_or_else(|| format!("{part:?} is no day")));
+        let parts =
+            text.split(',').map(|part| Self::parse(part).ok_or_else(|| format!("{part:?} is no day")));
         parts.filter(|_| !text.is_empty()).try_fold(Self::NONE, |days, more| Ok(days.and(more?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(days: &str, from: &str, to: &str, zone: &str) -> Window {
+        let days = Days::try_from(days.to_owned()).expect("days");
+        let (from, to) = (DayTime::parse(from).expect("a time"), DayTime::parse(to).expect("a time"));
+        Window { days, from, to, timezone: Some(zone.into()), constraints: Constraints::default() }
+    }
+
+    fn wall(text: &str) -> WallTime {
+        WallTime(text.parse().expect("an instant"))
+    }
+
+    /// What is in force at each change from one instant to another, as the schedule itself tells it.
+    fn changes(windows: &[Window], from: WallTime, to: WallTime) -> Vec<(Timestamp, Option<usize>)> {
+        let (active, mut next) = outlook(windows, from, &Zones::BUILT_IN);
+        let mut list = vec![(from.0, active)];
+        while let Some(boundary) = next.filter(|next| next.at < to) {
+            let before = WallTime::from_unix_ms(boundary.at.unix_ms() - 1);
+            assert_eq!(outlook(windows, before, &Zones::BUILT_IN), (list[list.len() - 1].1, Some(boundary)));
+            let (active, after) = outlook(windows, boundary.at, &Zones::BUILT_IN);
+            assert_eq!(active, boundary.active, "at {}", boundary.at);
+            list.push((boundary.at.0, active));
+            next = after;
+        }
+        list
+    }
+
+    /// A clock on the wall that is looked at every five minutes. What counts is the latest that it has ever
+    /// shown, so that a time that comes twice counts once, and one that is skipped is passed.
+    fn watch(zone: &TimeZone, from: WallTime, to: WallTime) -> Vec<(Timestamp, DateTime)> {
+        let (mut at, mut shown, mut list) = (from.0, DateTime::MIN, Vec::new());
+        while at < to.0 {
+            shown = shown.max(zone.to_datetime(at));
+            list.push((at, shown));
+            at += SignedDuration::from_mins(5);
+        }
+        list
+    }
+
+    /// What [`changes`] tells, from such a clock.
+    fn watched(windows: &[Window], clock: &[(Timestamp, DateTime)]) -> Vec<(Timestamp, Option<usize>)> {
+        let mut list: Vec<(Timestamp, Option<usize>)> = Vec::new();
+        for (at, shown) in clock {
+            let (today, yesterday) = (shown.weekday(), shown.weekday().previous());
+            let second = (shown.hour() as u32 * 60 + shown.minute() as u32) * 60;
+            let holds = |window: &Window| {
+                let begun = |day| window.days.contains(day);
+                let Window { from: DayTime(from), to: DayTime(to), .. } = *window;
+                match to > from {
+                    true => begun(today) && (from..to).contains(&second),
+                    false => (begun(today) && second >= from) || (begun(yesterday) && second < to),
+                }
+            };
+            let active = windows.iter().position(holds);
+            if list.last().is_none_or(|(_, last)| *last != active) {
+                list.push((*at, active));
+            }
+        }
+        list
+    }
+
+    #[test]
+    fn around_each_clock_change_of_many_zones_it_is_as_a_clock_on_the_wall_shows_it() {
+        // The clock jumps at 0, 1, 2, 3 and 4 o'clock, by 30 minutes, one, two and 24 hours, forward and
+        // back, over midnight, in Ramadan, and never.
+        let zones = [
+            ("Europe/Berlin", 2025),
+            ("Europe/London", 2026),
+            ("America/New_York", 2026),
+            ("America/Sao_Paulo", 2018),
+            ("America/Havana", 2026),
+            ("America/Santiago", 2026),
+            ("America/Nuuk", 2023),
+            ("America/Nuuk", 2026),
+            ("Asia/Beirut", 2026),
+            ("Asia/Tehran", 2021),
+            ("Asia/Gaza", 2026),
+            ("Asia/Kathmandu", 2026),
+            ("Africa/Casablanca", 2026),
+            ("Africa/Cairo", 2026),
+            ("Atlantic/Azores", 2026),
+            ("Australia/Lord_Howe", 2026),
+            ("Australia/Adelaide", 2031),
+            ("Antarctica/Troll", 2026),
+            ("Pacific/Apia", 2011),
+            ("Pacific/Chatham", 2045),
+            ("UTC", 2026),
+        ];
+        let schedules: &[&[(&str, &str, &str)]] = &[
+            &[("mon-fri", "22:00", "06:00"), ("sat", "06:00", "24:00"), ("sun", "00:00", "24:00")],
+            // Into what is skipped and what comes twice, tile by tile.
+            &[
+                ("daily", "23:40", "00:10"),
+                ("daily", "00:10", "00:50"),
+                ("daily", "00:50", "01:30"),
+                ("daily", "01:30", "02:10"),
+                ("daily", "02:30", "02:40"),
+                ("daily", "02:40", "03:30"),
+            ],
+            &[("sun", "02:10", "02:50")],
+            &[("fri,sun", "23:00", "23:30"), ("sat", "23:30", "22:00")],
+            &[("daily", "00:00", "24:00")],
+        ];
+        let mut found = 0;
+        for (zone, year) in zones {
+            let rules = (Zones::BUILT_IN.named)(zone).expect("a zone");
+            let begin = wall(&format!("{year}-01-02T00:00:00Z")).0;
+            let jumps = rules.following(begin).map(|jump| jump.timestamp());
+            let jumps =
+                jumps.take_while(|at| at.duration_since(begin) < SignedDuration::from_hours(24 * 365));
+            for around in jumps.chain([begin]) {
+                let week = SignedDuration::from_hours(24 * 8);
+                let midnight = rules.to_datetime(around - week / 4).date();
+                let from = WallTime(reached(midnight.into(), &rules).expect("in range"));
+                let to = WallTime(around + week);
+                let clock = watch(&rules, from, to);
+                for schedule in schedules {
+                    let windows: Vec<Window> =
+                        schedule.iter().map(|(days, begin, end)| window(days, begin, end, zone)).collect();
+                    let (told, seen) = (changes(&windows, from, to), watched(&windows, &clock));
+                    for (told, seen) in told.iter().zip(&seen) {
+                        assert_eq!(told, seen, "{zone} {year}: {schedule:?}");
+                    }
+                    assert_eq!(told.len(), seen.len(), "{zone} {year}: {schedule:?}");
+                    found += seen.len();
+                }
+            }
+        }
+        assert!(found > 5_000, "{found}");
+    }
+
+    #[test]
+    fn clock_changes_make_a_window_longer_or_shorter_and_never_two() {
+        let berlin = |from, to| [window("daily", from, to, "Europe/Berlin")];
+        let times = |windows: &[Window], from: &str, to: &str| -> Vec<String> {
+            changes(windows, wall(from), wall(to)).iter().skip(1).map(|(at, _)| at.to_string()).collect()
+        };
+        // 02:00 to 03:00 is skipped: what begins in it begins with the jump, and what lies in it is left out.
+        let spring = ("2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z");
+        assert_eq!(
+            times(&berlin("02:30", "06:00"), spring.0, spring.1),
+            ["2026-03-29T01:00:00Z", "2026-03-29T04:00:00Z"]
+        );
+        assert_eq!(
+            times(&berlin("22:00", "02:30"), spring.0, spring.1),
+            ["2026-03-28T21:00:00Z", "2026-03-29T01:00:00Z"]
+        );
+        assert_eq!(times(&berlin("02:10", "02:50"), spring.0, spring.1), [] as [&str; 0]);
+        // 02:00 to 03:00 comes twice, and the first time counts.
+        let autumn = ("2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z");
+        assert_eq!(
+            times(&berlin("02:30", "06:00"), autumn.0, autumn.1),
+            ["2026-10-25T00:30:00Z", "2026-10-25T05:00:00Z"]
+        );
+        assert_eq!(
+            times(&berlin("22:00", "02:30"), autumn.0, autumn.1),
+            ["2026-10-24T20:00:00Z", "2026-10-25T00:30:00Z"]
+        );
+        assert_eq!(
+            times(&berlin("02:10", "02:50"), autumn.0, autumn.1),
+            ["2026-10-25T00:10:00Z", "2026-10-25T00:50:00Z"]
+        );
+    }
+
+    #[test]
+    fn the_day_of_a_window_is_the_one_on_which_it_begins() {
+        let night = [window("fri", "22:00", "06:00", "UTC")];
+        let active = |at: &str| outlook(&night, wall(at), &Zones::BUILT_IN).0;
+        assert_eq!((active("2026-01-02T21:59:59.999Z"), active("2026-01-02T22:00:00Z")), (None, Some(0)));
+        assert_eq!((active("2026-01-03T05:59:59.999Z"), active("2026-01-03T06:00:00Z")), (Some(0), None));
+        assert_eq!(active("2026-01-02T05:00:00Z"), None, "Friday morning belongs to Thursday");
+    }
+
+    #[test]
+    fn the_ends_of_time_and_unknown_zones_are_borne() {
+        let windows =
+            [window("daily", "22:00", "06:00", "Europe/Berlin"), window("mon", "00:00", "24:00", "No/Where")];
+        for at in [WallTime(Timestamp::MIN), WallTime(Timestamp::MAX), wall("-004000-01-01T00:00:00Z")] {
+            let _ = outlook(&windows, at, &Zones::BUILT_IN);
+        }
+        assert_eq!(outlook(&windows[1..], wall("2026-01-05T12:00:00Z"), &Zones::BUILT_IN), (None, None));
+    }
+
+    #[test]
+    fn windows_that_hold_at_once_are_found_in_other_zones_too() {
+        let days = jiff::civil::date(2026, 1, 1)..jiff::civil::date(2027, 1, 8);
+        let both = |one: &Window, other: &Window| {
+            let found = overlap(one, other, days.clone(), &Zones::BUILT_IN);
+            assert_eq!(found, overlap(other, one, days.clone(), &Zones::BUILT_IN));
+            found.map(|at| at.to_string())
+        };
+        let berlin = window("daily", "20:00", "23:00", "Europe/Berlin");
+        // Six hours apart, but for some weeks in spring and autumn.
+        let york = |from, to| window("daily", from, to, "America/New_York");
+        assert_eq!(both(&berlin, &york("17:00", "20:00")).as_deref(), Some("2026-03-08T21:00:00Z"));
+        assert_eq!(both(&berlin, &york("18:00", "20:00")), None);
+        let late = window("fri", "22:00", "06:00", "UTC");
+        assert_eq!(
+            both(&late, &window("sat", "05:59", "07:00", "UTC")).as_deref(),
+            Some("2026-01-03T05:59:00Z")
+        );
+        assert_eq!(both(&late, &window("sat", "06:00", "07:00", "UTC")), None);
+    }
+
+    #[test]
+    fn days_and_times_are_read_as_they_are_written() {
+        for text in ["daily", "mon", "mon-fri", "sat-sun", "mon,wed,fri-sun"] {
+            assert_eq!(Days::try_from(text.to_owned()).expect(text).to_string(), text);
+        }
+        assert_eq!(Days::parse("fri-mon").expect("days").to_string(), "mon,fri-sun");
+        assert_eq!(Days::parse("mon-mon"), Days::parse("mon"));
+        for text in ["", "monday", "mon-", "-", "mon-weekend", "Mon"] {
+            assert_eq!(Days::parse(text), None, "{text}");
+        }
+        for (text, shown) in
+            [("00:00", "00:00"), ("22:30:00", "22:30"), ("06:00:05", "06:00:05"), ("24:00", "24:00")]
+        {
+            assert_eq!(DayTime::parse(text).expect(text).to_string(), shown);
+        }
+        for text in ["", "6:00", "24:01", "23:60", "22", "22:00:00:00", "+1:00", "22:00:60", "99:00"] {
+            assert_eq!(DayTime::parse(text), None, "{text}");
+        }
+        let window = window("mon-fri", "22:00", "06:00", "Europe/Berlin");
+        let json = serde_json::to_string(&window).expect("recorded");
+        assert!(json.starts_with("{\"days\":\"mon-fri\",\"from\":\"22:00\",\"to\":\"06:00\""), "{json}");
+        assert_eq!(serde_json::from_str::<Window>(&json).expect("and read"), window);
     }
 }

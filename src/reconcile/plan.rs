@@ -487,6 +487,50 @@ pub mod tests {
     }
 
     #[test]
+    fn a_schedule_changes_the_running_job_at_its_boundaries() {
+        let text = "[constraints]\nnice = 5\n[[schedule]]\nfrom = \"00:01\"\nto = \"00:02\"\ntimezone = \"UTC\"\n\
+                    constraints = { nice = 10 }\n";
+        let (declared, minute) = (wanted(text), 60_000);
+        let before = plan(BootTime(minute - 1), &declared, Some(&running(text)));
+        assert_eq!((before.actions.len(), before.wake), (0, Some(BootTime(minute))));
+        // Also where the file cannot be read any more.
+        for wanted in [&declared, &Wanted::Held] {
+            let begun = plan(BootTime(minute), wanted, Some(&running(text)));
+            let [Action::Update { job, changes }] = &begun.actions[..] else { panic!("{begun:?}") };
+            let told: Vec<_> = changes.iter().map(|c| (c.field, c.from.as_str(), c.to.as_str())).collect();
+            let window = "daily 00:01-00:02 UTC";
+            assert_eq!(told, [("schedule.active", "", window), ("constraints.nice", "5", "10")]);
+            assert_eq!(begun.wake, Some(BootTime(2 * minute)));
+            let inside = Observed { job: Arc::clone(job), ..running(text) };
+            assert_eq!(actions(minute + 1, wanted, Some(&inside)), []);
+            let ended = plan(BootTime(2 * minute), wanted, Some(&inside));
+            assert!(
+                matches!(&ended.actions[..], [Action::Update { job, .. }] if job.in_force().nice == Some(5))
+            );
+            let tomorrow = BootTime(minute + 24 * 60 * minute);
+            assert_eq!(ended.wake, Some(tomorrow));
+            // A supervisor that was down at the boundary.
+            assert_eq!(actions(5 * minute, wanted, Some(&inside)), ended.actions);
+        }
+        // What starts in a window starts with what is in force there.
+        assert!(matches!(&actions(minute, &declared, None)[..],
+            [Action::Start { job, .. }] if job.in_force().nice == Some(10)));
+        let released = Observed { released: true, ..running(text) };
+        assert_eq!(actions(minute, &Wanted::Held, Some(&released)), []);
+        let limited = format!("{text}[timeouts]\nrun = \"30s\"\n");
+        let early = plan(BootTime(1000), &wanted(&limited), Some(&running(&limited)));
+        assert_eq!(early.wake, Some(BootTime(31_000)), "the earlier of the two");
+    }
+
+    #[test]
+    fn an_edit_of_a_window_that_is_not_in_force_is_in_place_too() {
+        let text = |nice: i8| format!("[[schedule]]\nto = \"00:01\"\nconstraints = {{ nice = {nice} }}\n");
+        let update = actions(3_600_000, &wanted(&text(7)), Some(&running(&text(6))));
+        let [Action::Update { changes, .. }] = &update[..] else { panic!("{update:?}") };
+        assert_eq!((changes.len(), changes[0].to.as_str()), (1, "daily 00:00-00:01 nice=7"));
+    }
+
+    #[test]
     fn a_oneshot_that_completed_is_left_alone() {
         assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, false))), [Action::Report]);
         assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, true))), []);

@@ -74,7 +74,8 @@ impl Scheduled {
         }
         let (scheduled, next) = job.at(now.wall, &clock::ZONES);
         let window = |active: Option<usize>| active.and_then(|n| job.schedule.get(n)).map(Window::to_string);
-        let (mut active, mut next) = (window(scheduled.active), next.map(|next| (next.at, window(next.active))));
+        let (mut active, mut next) =
+            (window(scheduled.active), next.map(|next| (next.at, window(next.active))));
         if let Some(live) = live
             && live.in_force() != scheduled.in_force()
         {

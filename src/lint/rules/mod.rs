@@ -303,8 +303,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::model::zones::Zones;
     use crate::lint::check::{check_job, check_profiles, check_supervisor};
+    use crate::model::zones::Zones;
 
     const FACTS: Facts = Facts { cores: 4, mode: Some(0o644), zones: Zones::BUILT_IN };
 

@@ -84,9 +84,10 @@ constraints = { nice = 5 }
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let (windows, zones) = (&context.job.schedule, &context.facts.zones);
     for (n, later) in windows.iter().enumerate() {
-        let found = windows[..n].iter().enumerate().find_map(|(m, earlier)| {
-            overlap(earlier, later, DAYS, zones).map(|at| (m, earlier, at))
-        });
+        let found = windows[..n]
+            .iter()
+            .enumerate()
+            .find_map(|(m, earlier)| overlap(earlier, later, DAYS, zones).map(|at| (m, earlier, at)));
         let Some((m, earlier, at)) = found else { continue };
         let Some(zone) = later.zone(zones) else { continue };
         let message = format!(
