@@ -9,10 +9,10 @@ DIST   := $(TARGET)/dist
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt bench release install
+.PHONY: help demo test test-cgroup2 lint fmt bench release install
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-9s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
 
 demo: ## a transcode and a live HLS channel, declared, started, edited, reported; needs ffmpeg
 	@scripts/setup demo
@@ -21,6 +21,10 @@ demo: ## a transcode and a live HLS channel, declared, started, edited, reported
 test: ## everything CI runs: lints, all tests, schemas, a minute of fuzzing, docs
 	@scripts/setup test
 	@scripts/test
+
+test-cgroup2: ## the tests on a cgroup v2 kernel of their own (user-mode Linux), which are part of test
+	@scripts/setup test-cgroup2
+	@scripts/lane-cgroup2
 
 lint: ## formatting, clippy, licences and sources of the dependencies
 	@scripts/setup lint

@@ -68,6 +68,8 @@ impl Place {
             tags: BTreeMap::new(),
             workload: Workload::Exec(exec),
             constraints: Constraints::default(),
+            schedule: Vec::new(),
+            active: None,
             restart: Restart {
                 policy: RestartPolicy::Never,
                 delay: Duration::from_secs(1),
@@ -89,6 +91,8 @@ impl Place {
             log: dir.path().join("logs/job.log"),
             history: StartHistory::default(),
             open_files: None,
+            cgroup: None,
+            limits: Vec::new(),
             released: false,
         };
         Self { dir, spec }

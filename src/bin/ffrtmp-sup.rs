@@ -42,6 +42,10 @@ enum Command {
         /// The wrapper program. Default: `wrapper` of supervisor.toml, or ffrtmp beside this program.
         #[arg(long, value_name = "PATH")]
         wrapper: Option<PathBuf>,
+        /// A cgroup that was delegated to us, by its path in the hierarchy, such as
+        /// /system.slice/ffrtmp-jobs.service. Default: the one this program is in.
+        #[arg(long, value_name = "PATH")]
+        cgroup_parent: Option<PathBuf>,
         /// How log lines look. Default: the journal if standard error leads there, else human.
         #[arg(long, value_name = "FORMAT")]
         log_format: Option<LogLines>,
@@ -161,10 +165,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
-        Command::Supervise { wrapper, log_format } => {
+        Command::Supervise { wrapper, cgroup_parent, log_format } => {
             // Wrappers run in `/`, and the kernel tells its events with whole paths.
             let root = cli.root.map(std::path::absolute).transpose().context("--root")?;
-            supervise(layout(root)?, wrapper, log_format)
+            supervise(layout(root)?, wrapper, cgroup_parent, log_format)
         }
         Command::Plan { folder, json } => {
             let mut out = io::BufWriter::new(io::stdout().lock());
@@ -221,7 +225,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
 }
 
-fn supervise(layout: Layout, wrapper: Option<PathBuf>, lines: Option<LogLines>) -> anyhow::Result<u8> {
+fn supervise(
+    layout: Layout,
+    wrapper: Option<PathBuf>,
+    cgroup_parent: Option<PathBuf>,
+    lines: Option<LogLines>,
+) -> anyhow::Result<u8> {
     let settings = settings_of(&layout)?;
     let format = match lines {
         None => LogFormat::Auto,
@@ -235,7 +244,7 @@ fn supervise(layout: Layout, wrapper: Option<PathBuf>, lines: Option<LogLines>) 
             .context("cannot tell where this program is; give --wrapper")?
             .with_file_name("ffrtmp"),
     };
-    daemon::run(daemon::Options { layout, settings, wrapper })?;
+    daemon::run(daemon::Options { layout, settings, wrapper, cgroup_parent })?;
     Ok(0)
 }
 

@@ -15,7 +15,7 @@ use super::schema::{
     Scalar, ScheduleTable, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
-use crate::model::constraints::{Constraints, CpuLimit, IoClass};
+use crate::model::constraints::{Constraints, CpuLimit, IoClass, parse_cpus};
 use crate::model::ids::{JobId, NameError, check_name};
 use crate::model::job::{
     Attach, Exec, Intent, Job, Lifecycle, Match, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop,
@@ -633,7 +633,7 @@ impl Reader {
             self.io_max(n, line);
         }
         if let Some(cpus) = &table.cpus
-            && !is_cpu_list(cpus)
+            && parse_cpus(cpus).is_none()
         {
             self.error(
                 "bad-cpus",
@@ -1025,15 +1025,6 @@ impl Reader {
         }
         value
     }
-}
-
-/// Whether a text is a list of CPUs as the kernel writes it: `0-3,8`.
-fn is_cpu_list(text: &str) -> bool {
-    let number = |text: &str| text.parse::<u16>().ok();
-    text.split(',').all(|part| match part.split_once('-') {
-        Some((from, to)) => matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to),
-        None => number(part).is_some(),
-    })
 }
 
 #[cfg(test)]

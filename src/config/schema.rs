@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use crate::model::cgroup::Choice;
 use crate::model::job::{Intent, Lifecycle, OnRemove, Output, RestartPolicy};
 
 /// A job file, and a profile: a profile has no `instances`, no `[attach]` and no `exec.command`.
@@ -50,6 +51,15 @@ pub struct JobFile {
     pub stop: Option<StopTable>,
     /// How long the job may take.
     pub timeouts: Option<TimeoutsTable>,
+}
+
+impl JobFile {
+    /// Whether what it comes to hangs on profiles.
+    #[must_use]
+    pub fn names_profiles(&self) -> bool {
+        let windows = self.schedule.iter().flatten().map(|window| &window.profiles);
+        windows.chain([&self.profiles]).flatten().any(|names| !names.is_empty())
+    }
 }
 
 /// `[exec]`: start a workload.
@@ -239,6 +249,8 @@ pub struct SupervisorFile {
     pub reports: Option<ReportsTable>,
     /// What workloads inherit.
     pub environment: Option<EnvironmentTable>,
+    /// Which mechanism keeps the limits.
+    pub cgroup: Option<CgroupTable>,
     /// How the supervisor speaks.
     pub log: Option<LogTable>,
     /// Absolute path of the wrapper. Default: `ffrtmp` beside the supervisor's own program.
@@ -262,6 +274,16 @@ pub struct ReportsTable {
 pub struct EnvironmentTable {
     /// Variables handed on from the supervisor's own environment, beside the built-in list.
     pub pass: Option<Vec<String>>,
+}
+
+/// `[cgroup]`: which mechanism keeps the limits.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct CgroupTable {
+    /// Default auto: the best that this host offers. Any other that is not there is an error.
+    #[schemars(with = "Option<Choice>")]
+    pub backend: Option<String>,
 }
 
 /// `[log]`: how the supervisor speaks.
@@ -455,6 +477,7 @@ impl Tables for SupervisorFile {
         ("", fields::of::<Self>),
         ("reports", fields::of::<ReportsTable>),
         ("environment", fields::of::<EnvironmentTable>),
+        ("cgroup", fields::of::<CgroupTable>),
         ("log", fields::of::<LogTable>),
     ];
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::problem::{At, KeyPath, Problem};
 use super::resolve::Reader;
 use super::schema::{LogLevel, SupervisorFile};
+use crate::model::cgroup::Choice;
 
 /// What `supervisor.toml` came to, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Settings {
     pub keep: usize,
     /// Variables handed on to workloads, beside the built-in list.
     pub pass: Vec<String>,
+    /// Which mechanism keeps the limits.
+    pub cgroup: Choice,
     /// Least severe lines that are logged.
     pub log_level: LogLevel,
     /// The wrapper; `None`: beside the supervisor's own program.
@@ -21,7 +24,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { keep: 20, pass: Vec::new(), log_level: LogLevel::default(), wrapper: None }
+        Self {
+            keep: 20,
+            pass: Vec::new(),
+            cgroup: Choice::default(),
+            log_level: LogLevel::default(),
+            wrapper: None,
+        }
     }
 }
 
@@ -33,6 +42,8 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let keep = file.reports.as_ref().and_then(|reports| reports.keep);
     let keep = read.integer("reports.keep", keep, 1, 10_000).and_then(|keep| usize::try_from(keep).ok());
     let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
+    let cgroup =
+        read.choice("cgroup.backend", file.cgroup.as_ref().and_then(|cgroup| cgroup.backend.as_ref()));
     let wrapper = read.path("wrapper", file.wrapper.as_ref());
     let pass = file.environment.as_ref().and_then(|environment| environment.pass.clone()).unwrap_or_default();
     for (n, name) in pass.iter().enumerate() {
@@ -48,6 +59,7 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let settings = Settings {
         keep: keep.unwrap_or(default.keep),
         pass,
+        cgroup: cgroup.unwrap_or(default.cgroup),
         log_level: level.unwrap_or(default.log_level),
         wrapper,
     };
@@ -64,10 +76,13 @@ mod tests {
         let read = |text: &str| resolve(&parse::<SupervisorFile>(text).value);
         assert_eq!(read(""), (Settings::default(), vec![]));
         let (settings, problems) = read(
-            "wrapper = \"ffrtmp\"\n[reports]\nkeep = 0\n[log]\nlevel = \"loud\"\n[environment]\npass = [\"A\", \"B=1\"]\n",
+            "wrapper = \"ffrtmp\"\n[cgroup]\nbackend = \"v3\"\n[reports]\nkeep = 0\n[log]\nlevel = \"loud\"\n[environment]\npass = [\"A\", \"B=1\"]\n",
         );
         let codes: Vec<&str> = problems.iter().map(|p| p.code).collect();
-        assert_eq!(codes, ["out-of-range", "unknown-value", "relative-path", "bad-env-name"]);
+        assert_eq!(
+            codes,
+            ["out-of-range", "unknown-value", "unknown-value", "relative-path", "bad-env-name"]
+        );
         assert_eq!(settings.keep, 20);
         let (settings, problems) = read("[reports]\nkeep = 5\n[log]\nlevel = \"debug\"\n");
         assert_eq!((settings.keep, settings.log_level, problems), (5, LogLevel::Debug, vec![]));

@@ -25,6 +25,8 @@ pub struct Attempt {
     pub nice: Option<i32>,
     /// Of the write to `oom_score_adj`.
     pub oom_score_adj: Option<i32>,
+    /// Of entering the cgroup: then no limit of that is in force for it.
+    pub cgroup: Option<i32>,
 }
 
 /// Whether this version can put a constraint in force.

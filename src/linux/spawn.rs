@@ -5,11 +5,13 @@
 //! the parent, by its number and errno, through a pipe that exec closes.
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr;
 
@@ -18,6 +20,7 @@ use nix::errno::Errno;
 use super::priority::{Attempt, is_supported};
 use super::sys;
 use super::user::{self, Credentials};
+use crate::model::cgroup::Cgroup;
 use crate::model::constraints::Constraints;
 use crate::model::exit::{Stage, StartError, WaitStatus};
 use crate::model::job::Exec;
@@ -227,6 +230,7 @@ type Message = [i32; 2];
 const READY: i32 = 0;
 const NICE: i32 = 1;
 const OOM_SCORE_ADJ: i32 = 2;
+const CGROUP: i32 = 3;
 const FIRST_STEP: i32 = 16;
 
 impl Step {
@@ -318,13 +322,90 @@ impl Drop for Held {
     }
 }
 
-/// Makes the process and has it set itself up; the program does not run yet. `output` becomes its
-/// standard output and error, `null` its standard input. Both, and every other descriptor of this
-/// process, have to be close-on-exec, and above 2.
+/// The kernel's `struct clone_args` (clone3(2)).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// clone3(2), since Linux 5.7. libc's constant of this name does not fit its type, and is 0.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// How a child comes into its cgroup.
+enum Entry {
+    /// It is made there: a directory of version 2.
+    Born(OwnedFd),
+    /// It writes itself into these files, all of which must work.
+    Joins(Vec<OwnedFd>),
+    /// Not at all: an error number.
+    Refused(i32),
+}
+
+impl Entry {
+    fn new(cgroup: Option<&Cgroup>) -> Self {
+        match cgroup {
+            None => Self::Joins(Vec::new()),
+            Some(Cgroup::V2 { dir, .. }) => open(dir, libc::O_PATH | libc::O_DIRECTORY, Self::Born),
+            // `tasks`, not `cgroup.procs`: a process with one thread that moves itself so need not wait for
+            // all others in the kernel, which takes milliseconds.
+            Some(Cgroup::V1 { dirs }) => {
+                let unique: BTreeSet<_> = dirs.values().collect();
+                let files = unique.into_iter().map(|dir| open_fd(&dir.join("tasks"), libc::O_WRONLY));
+                files.collect::<io::Result<_>>().map_or_else(Self::refused, Self::Joins)
+            }
+        }
+    }
+
+    /// Where a child cannot be made in its cgroup: before Linux 5.7, or forbidden by a filter.
+    fn fallback(cgroup: Option<&Cgroup>) -> Self {
+        match cgroup {
+            Some(Cgroup::V2 { dir, .. }) => {
+                open(&dir.join("cgroup.procs"), libc::O_WRONLY, |fd| Self::Joins(vec![fd]))
+            }
+            other => Self::new(other),
+        }
+    }
+
+    fn refused(error: io::Error) -> Self {
+        Self::Refused(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+fn open(path: &Path, flags: i32, entry: impl FnOnce(OwnedFd) -> Entry) -> Entry {
+    open_fd(path, flags).map_or_else(Entry::refused, entry)
+}
+
+fn open_fd(path: &Path, flags: i32) -> io::Result<OwnedFd> {
+    let mut options = File::options();
+    // One of the two is asked for by std; with O_PATH the kernel passes over it.
+    let writes = flags & libc::O_ACCMODE == libc::O_WRONLY;
+    options.read(!writes).write(writes).custom_flags(flags & !libc::O_ACCMODE).open(path).map(Into::into)
+}
+
+/// Makes the process, in its cgroup, and has it set itself up; the program does not run yet. `output`
+/// becomes its standard output and error, `null` its standard input. Both, and every other descriptor
+/// of this process, have to be close-on-exec, and above 2.
 ///
 /// # Errors
-/// The step that failed; nothing is left of the child then.
-pub fn start(plan: Plan, null: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result<Held, StartError> {
+/// The step that failed; nothing is left of the child then. That it could not enter its cgroup is no
+/// such step: see [`Held::attempt`].
+pub fn start(
+    plan: Plan,
+    cgroup: Option<&Cgroup>,
+    null: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+) -> Result<Held, StartError> {
     let argv = pointers(&plan.argv);
     let environment = pointers(&plan.environment);
     let pipe = || {
@@ -333,44 +414,67 @@ pub fn start(plan: Plan, null: BorrowedFd<'_>, output: BorrowedFd<'_>) -> Result
     };
     let (messages, tell): (OwnedFd, OwnedFd) = pipe()?;
     let (wait, go): (OwnedFd, OwnedFd) = pipe()?;
-    let setup = Setup {
+    let mut entry = Entry::new(cgroup);
+    let setup = |entry: &Entry| Setup {
         plan: &plan,
         argv: &argv,
         environment: &environment,
+        cgroup: match entry {
+            Entry::Joins(files) => files.iter().map(AsRawFd::as_raw_fd).collect(),
+            Entry::Born(_) | Entry::Refused(_) => Vec::new(),
+        },
         null: null.as_raw_fd(),
         output: output.as_raw_fd(),
         tell: tell.as_raw_fd(),
         wait: wait.as_raw_fd(),
         go: go.as_raw_fd(),
     };
-    // SAFETY: the child runs `Setup::child` only, which never returns, allocates nothing, takes no lock
-    // and makes only async-signal-safe calls; this holds even if this process had other threads.
-    let pid = match unsafe { libc::fork() } {
-        -1 => {
-            let error = io::Error::last_os_error();
-            let advice = match error.raw_os_error() {
-                Some(libc::EAGAIN) => {
-                    " (too many processes: look at RLIMIT_NPROC, pids.max and kernel.pid_max)"
-                }
-                _ => "",
-            };
-            return Err(fork_failed(&format!("fork{advice}"), &error));
+    let mut pid = match &entry {
+        Entry::Born(dir) => {
+            let setup = setup(&entry);
+            // SAFETY: as for fork below; the new process has copies of everything this one has, and no
+            // memory is shared.
+            unsafe { clone_into(dir, &setup) }
         }
-        // SAFETY: this is the child, and everything `setup` borrows outlives it here.
-        0 => unsafe { setup.child() },
-        pid => u32::try_from(pid).ok().and_then(Pid::new),
+        _ => -1,
     };
+    if pid == -1 {
+        if matches!(entry, Entry::Born(_)) {
+            entry = Entry::fallback(cgroup);
+        }
+        let setup = setup(&entry);
+        // SAFETY: the child runs `Setup::child` only, which never returns, allocates nothing, takes no lock
+        // and makes only async-signal-safe calls; this holds even if this process had other threads.
+        pid = match unsafe { libc::fork() } {
+            // SAFETY: this is the child, and everything `setup` borrows outlives it here.
+            0 => unsafe { setup.child() },
+            pid => pid,
+        };
+    }
+    if pid == -1 {
+        let error = io::Error::last_os_error();
+        let advice = match error.raw_os_error() {
+            Some(libc::EAGAIN) => " (too many processes: look at RLIMIT_NPROC, pids.max and kernel.pid_max)",
+            _ => "",
+        };
+        return Err(fork_failed(&format!("fork{advice}"), &error));
+    }
+    let pid = u32::try_from(pid).ok().and_then(Pid::new);
     let Some(pid) = pid else {
         return Err(failed(Stage::Fork, None, "fork returned no pid".into()));
     };
     drop((tell, wait));
-    let mut held =
-        Held { plan, pid, attempt: Attempt::default(), messages: messages.into(), go: Some(go.into()) };
+    let attempt = Attempt {
+        cgroup: if let Entry::Refused(errno) = entry { Some(errno) } else { None },
+        ..Attempt::default()
+    };
+    let mut held = Held { plan, pid, attempt, messages: messages.into(), go: Some(go.into()) };
     loop {
         match receive(&mut held.messages) {
             Ok(Some([READY, _])) => return Ok(held),
             Ok(Some([NICE, errno])) => held.attempt.nice = Some(errno),
             Ok(Some([OOM_SCORE_ADJ, errno])) => held.attempt.oom_score_adj = Some(errno),
+            Ok(Some([CGROUP, errno])) => held.attempt.cgroup = Some(errno),
             // Dropping `held` reaps the child in each of these cases.
             Ok(Some([code, errno])) => {
                 let step = Step::from_code(code).unwrap_or(Step::Session);
@@ -416,11 +520,33 @@ struct Setup<'a> {
     plan: &'a Plan,
     argv: &'a [*const libc::c_char],
     environment: &'a [*const libc::c_char],
+    /// The files to write itself into.
+    cgroup: Vec<RawFd>,
     null: RawFd,
     output: RawFd,
     tell: RawFd,
     wait: RawFd,
     go: RawFd,
+}
+
+/// fork(2) into a cgroup. Returns in the parent only: the child's pid, or -1.
+///
+/// # Safety
+/// As fork(2) with [`Setup::child`] after it.
+unsafe fn clone_into(dir: &OwnedFd, setup: &Setup<'_>) -> i32 {
+    let args = CloneArgs {
+        flags: CLONE_INTO_CGROUP,
+        exit_signal: libc::SIGCHLD as u64,
+        cgroup: dir.as_raw_fd() as u64,
+        ..CloneArgs::default()
+    };
+    // SAFETY: the struct is the kernel's, of the size that is given; without a stack and without shared
+    // memory this is fork(2).
+    match unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) } {
+        // SAFETY: this is the child.
+        0 => unsafe { setup.child() },
+        pid => i32::try_from(pid).unwrap_or(-1),
+    }
 }
 
 /// The calling thread's errno.
@@ -439,6 +565,12 @@ impl Setup<'_> {
         unsafe {
             // Our own end of this pipe would keep the word from ever failing to come.
             libc::close(self.go);
+            // First: everything from here on is charged to the job.
+            for file in &self.cgroup {
+                if libc::write(*file, c"0".as_ptr().cast(), 1) == -1 {
+                    self.tell(CGROUP, errno());
+                }
+            }
             if libc::setsid() == -1 {
                 self.fail(Step::Session);
             }
@@ -641,7 +773,7 @@ mod tests {
         let exec: Exec = serde_json::from_str(&exec).expect("an exec table");
         let plan = Plan::new(&exec, &[], &Constraints::default()).expect("a plan");
         let null = File::options().read(true).write(true).open("/dev/null").expect("opened");
-        start(plan, null.as_fd(), null.as_fd()).expect("set up")
+        start(plan, None, null.as_fd(), null.as_fd()).expect("set up")
     }
 
     /// One test, because a second child would hold this process's end of the first one's pipe.

@@ -1,9 +1,12 @@
 //! System calls that neither std nor nix offers safely, each behind a safe function.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
@@ -43,6 +46,21 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()
         )
     })
     .map(drop)
+}
+
+/// An extended attribute of a file (getxattr(2)), of at most 64 bytes.
+///
+/// # Errors
+/// `ENODATA` if it has none of that name, `ERANGE` if it is longer, `EPERM` or `ENODATA` for one that
+/// only root may see.
+pub fn getxattr(path: &Path, name: &CStr) -> io::Result<Vec<u8>> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut value = [0_u8; 64];
+    // SAFETY: both texts end in NUL and outlive the call; the kernel writes no more than the length given.
+    let length =
+        unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    Ok(value.get(..length).unwrap_or_default().to_vec())
 }
 
 /// Sets the nice value of one thread (setpriority(2)).

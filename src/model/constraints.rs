@@ -1,5 +1,6 @@
 //! Constraints: what a job may ask of the kernel, and what became of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -170,6 +171,47 @@ impl Constraints {
     }
 }
 
+/// One status for each constraint that is asked for: the one that is in force, if one of two mechanisms
+/// has it in force; else what the first said of it. Statuses of what is not asked for, such as a default
+/// that could not be restored, follow.
+#[must_use]
+pub fn merge(
+    wanted: &Constraints,
+    first: Vec<ConstraintStatus>,
+    second: Vec<ConstraintStatus>,
+) -> Vec<ConstraintStatus> {
+    let mut rest: Vec<ConstraintStatus> = first.into_iter().chain(second).collect();
+    let mut merged = Vec::new();
+    for (name, _) in wanted.requested() {
+        let (mut found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|status| status.name == name);
+        rest = others;
+        // Stable: the first stays in front of its equals.
+        found.sort_by_key(|status| !status.applied);
+        merged.extend(found.into_iter().next());
+    }
+    merged.extend(rest);
+    merged
+}
+
+/// The CPUs in a list as the kernel writes it: `0-3,8` (cpuset(7), "List format"); `None` if it is no
+/// such list.
+#[must_use]
+pub fn parse_cpus(text: &str) -> Option<BTreeSet<u16>> {
+    let number = |text: &str| text.parse::<u16>().ok();
+    let mut cpus = BTreeSet::new();
+    for part in text.split(',') {
+        let (from, to) = match part.split_once('-') {
+            Some((from, to)) => (number(from)?, number(to)?),
+            None => (number(part)?, number(part)?),
+        };
+        if from > to {
+            return None;
+        }
+        cpus.extend(from..=to);
+    }
+    Some(cpus)
+}
+
 /// What became of one constraint. `applied` only after the value was read back from the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConstraintStatus {
@@ -191,8 +233,85 @@ pub struct ConstraintStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// An attribute of the process itself: nice, oom_score_adj.
+    /// An attribute of the processes themselves: nice, oom_score_adj.
     Process,
-    /// None that this version has.
+    /// A delegated subtree of the unified hierarchy.
+    CgroupV2,
+    /// Hierarchies of version 1.
+    CgroupV1,
+    /// A subtree of the unified hierarchy that systemd delegated when asked over D-Bus.
+    Systemd,
+    /// None that this host has.
     None,
+}
+
+impl Backend {
+    /// As reports write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::CgroupV2 => "cgroup-v2",
+            Self::CgroupV1 => "cgroup-v1",
+            Self::Systemd => "systemd",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_mechanisms_the_one_that_has_it_in_force_is_told() {
+        let status = |name, applied, backend| ConstraintStatus {
+            name,
+            requested: String::new(),
+            applied,
+            actual: None,
+            backend,
+            reason: None,
+        };
+        use ConstraintName::{Cpus, MemoryLimit, Nice, TasksMax};
+        let wanted = Constraints {
+            nice: Some(5),
+            cpus: Some("0".into()),
+            memory_limit: Some(ByteSize(1)),
+            ..Default::default()
+        };
+        let cgroup = vec![
+            status(MemoryLimit, false, Backend::CgroupV2),
+            status(Cpus, false, Backend::CgroupV2),
+            status(TasksMax, false, Backend::CgroupV2),
+        ];
+        let own = vec![status(Nice, true, Backend::Process), status(Cpus, true, Backend::Process)];
+        let merged = merge(&wanted, cgroup, own);
+        let names: Vec<_> = merged.iter().map(|status| (status.name, status.backend)).collect();
+        assert_eq!(
+            names,
+            [
+                (MemoryLimit, Backend::CgroupV2),
+                (Nice, Backend::Process),
+                (Cpus, Backend::Process),
+                (TasksMax, Backend::CgroupV2)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_of_cpus_is_as_the_kernel_writes_it() {
+        let cpus = |text| parse_cpus(text).map(|cpus| cpus.into_iter().collect::<Vec<_>>());
+        assert_eq!(cpus("0-2,8"), Some(vec![0, 1, 2, 8]));
+        assert_eq!(cpus("3"), Some(vec![3]));
+        for bad in ["", "2-1", "a", "1,", "-1", "0 1"] {
+            assert_eq!(cpus(bad), None, "{bad}");
+        }
+    }
 }

@@ -59,6 +59,9 @@ pub struct Report {
     pub platform_sla_reason: Option<String>,
     /// What was asked of the kernel, and what became of it.
     pub constraints: Vec<ConstraintStatus>,
+    /// How often a constraint was changed behind our back, and put right.
+    #[serde(default)]
+    pub drift_corrected: u32,
     /// What the run used.
     pub usage: Usage,
     /// How often the job was started again before this run.
@@ -128,6 +131,7 @@ impl Report {
             platform_sla: None,
             platform_sla_reason: None,
             constraints: Vec::new(),
+            drift_corrected: 0,
             usage: Usage::default(),
             restarts,
             next_start_at: None,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::cgroup::Cgroup;
 use crate::model::constraints::ConstraintStatus;
 use crate::model::exit::{Ended, StopReason};
 use crate::model::history::StartHistory;
@@ -42,6 +43,12 @@ pub struct Spec {
     /// (`RLIMIT_NOFILE`, setrlimit(2)). Inherited if `None`.
     #[serde(default)]
     pub open_files: Option<u64>,
+    /// The cgroup that the workload starts in. Its limits are in force before there is a process in it.
+    #[serde(default)]
+    pub cgroup: Option<Cgroup>,
+    /// What became of the constraints that a cgroup keeps, as read back before the start.
+    #[serde(default)]
+    pub limits: Vec<ConstraintStatus>,
     /// The workload was let go (`stop.on_remove`): it runs without us, also under the next supervisor.
     #[serde(default)]
     pub released: bool,

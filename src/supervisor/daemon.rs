@@ -25,6 +25,7 @@ use super::writer::{Filed, Writer, private_dir};
 use super::{lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
+use crate::linux::cgroup::{self, Request, Tree};
 use crate::linux::clock;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
@@ -62,6 +63,8 @@ pub struct Options {
     pub settings: Settings,
     /// The wrapper program.
     pub wrapper: PathBuf,
+    /// A cgroup that was delegated to us, if it is not the one we are in.
+    pub cgroup_parent: Option<PathBuf>,
 }
 
 /// The supervisor.
@@ -74,6 +77,8 @@ pub struct Daemon {
     _wrapper_file: OwnedFd,
     /// The soft limit on open files before we raised it: what workloads get.
     pub(super) open_files: Option<u64>,
+    /// Where the cgroups of runs are made.
+    pub(super) cgroups: Tree,
     pub(super) declared: Declared,
     pub(super) slots: BTreeMap<JobId, Slot>,
     pub(super) writer: Writer,
@@ -86,6 +91,8 @@ pub struct Daemon {
     dirty: BTreeSet<JobId>,
     timers: BTreeSet<(BootTime, JobId)>,
     rescan_at: Option<BootTime>,
+    /// When the limits of all jobs are read back next.
+    verify_at: BootTime,
 }
 
 /// What is known of a job beside its declaration.
@@ -124,6 +131,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _lock = lock::take(&layout.lock())?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
+    let cgroups = open_cgroups(&layout, &options.settings, options.cgroup_parent.as_deref())?;
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         warn!("cannot become a subreaper, so an orphaned workload's exit code may be lost: {error}");
     }
@@ -141,6 +149,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             wrapper,
             _wrapper_file: wrapper_file,
             open_files,
+            cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
             writer: Writer::start(&layout, options.settings.keep, filed).context("cannot write reports")?,
@@ -151,6 +160,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
             rescan_at: None,
+            verify_at: clock::boot() + RESYNC,
             settings: options.settings,
             layout,
         };
@@ -198,6 +208,7 @@ impl Daemon {
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
                     self.rescan();
+                    self.verify_all();
                     self.mark_scheduled();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
@@ -241,6 +252,8 @@ impl Daemon {
             }
             self.dirty.insert(job);
         }
+        let in_use = self.slots.values().filter_map(|slot| slot.run.as_ref()?.cgroup()).collect::<Vec<_>>();
+        self.cgroups.sweep(&in_use);
         if self.live() > 0 {
             info!("took over {}", count(self.live(), "running workload"));
         }
@@ -371,6 +384,10 @@ impl Daemon {
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
+        }
+        if self.verify_at <= now {
+            self.verify_all();
+            self.verify_at = now + RESYNC;
         }
     }
 
@@ -535,6 +552,38 @@ async fn was_set(clock: &AsyncFd<OwnedFd>) {
         // The runtime is going.
         Err(_) => std::future::pending().await,
     }
+}
+
+/// Chooses what keeps the limits, and says what it is.
+fn open_cgroups(layout: &Layout, settings: &Settings, parent: Option<&Path>) -> anyhow::Result<Tree> {
+    let instance = instance_of(layout);
+    let request = Request { choice: settings.cgroup, parent, instance: &instance };
+    let survey = cgroup::open(&request).map_err(anyhow::Error::msg)?;
+    match survey.tree.why_none() {
+        Some(why) => warn!("{why}"),
+        None => {
+            let by = survey.tried.last().map(|tried| tried.backend.as_str()).unwrap_or_default();
+            let controllers: Vec<&str> = survey.tree.controllers().iter().map(|c| c.as_str()).collect();
+            info!("limits are kept by {by}: {}", controllers.join(", "));
+        }
+    }
+    Ok(survey.tree)
+}
+
+/// A name that no other supervisor of this host has: several may share a cgroup.
+#[must_use]
+pub fn instance_of(layout: &Layout) -> String {
+    if layout.state == Layout::of_root().state {
+        return "ffrtmp".into();
+    }
+    // FNV-1a: the same in every version of this program.
+    let hash = layout
+        .state
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    format!("ffrtmp-{hash:08x}")
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

@@ -306,7 +306,7 @@ impl Declared {
                     return;
                 }
                 let checked = check_job(stem, &read.text, &self.profiles, &self.facts);
-                file.uses_profiles = checked.file.profiles.as_ref().is_some_and(|names| !names.is_empty());
+                file.uses_profiles = checked.file.names_profiles();
                 let told = Told::of(path, &read.text, &checked.problems);
                 let declared = told.errors.is_empty().then_some(checked.declared);
                 (told, declared)

@@ -14,9 +14,11 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
+use crate::linux::cgroup::{self, Before};
 use crate::linux::process::{self, PidFd};
 use crate::linux::{clock, priority};
-use crate::model::constraints::ConstraintStatus;
+use crate::model::cgroup::Cgroup;
+use crate::model::constraints::{ConstraintStatus, Constraints, merge};
 use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -92,6 +94,12 @@ impl Run {
         self.is_live() && self.watch.as_ref().is_none_or(AbortHandle::is_finished)
     }
 
+    /// The cgroup that it lives in, or is about to.
+    #[must_use]
+    pub fn cgroup(&self) -> Option<&Cgroup> {
+        self.spec.cgroup.as_ref().filter(|_| self.is_live())
+    }
+
     /// The workload, if its wrapper is gone.
     #[must_use]
     pub fn orphan(&self) -> Option<Pid> {
@@ -146,6 +154,55 @@ impl Run {
         self.ended = Some((at, usage));
         if let Err(error) = self.dir.write_exited(&Exited { version, run_id, at, ended, usage }) {
             warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
+        }
+    }
+
+    /// Puts the job's constraints in force, after others were.
+    fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
+        let wanted = self.seen.job.in_force();
+        let limits = match &self.spec.cgroup {
+            Some(cgroup) => self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before))),
+            None => cgroup::not_in_force(wanted, why),
+        };
+        merge(wanted, limits, priority::apply(&started.process, wanted, Some(before)))
+    }
+
+    /// Reads the job's constraints back.
+    fn read_back(&self, started: &Started, why: &str) -> Vec<ConstraintStatus> {
+        let wanted = self.seen.job.in_force();
+        let limits = match &self.spec.cgroup {
+            Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
+            None => cgroup::not_in_force(wanted, why),
+        };
+        merge(wanted, limits, priority::read_back(&started.process, wanted, &priority::Attempt::default()))
+    }
+
+    /// A limit is in force for whom it holds: the workload may never have come into its cgroup, or
+    /// somebody may have moved it.
+    fn inside(
+        &self,
+        cgroup: &Cgroup,
+        started: &Started,
+        limits: Vec<ConstraintStatus>,
+    ) -> Vec<ConstraintStatus> {
+        match cgroup::holds(cgroup, &started.process) {
+            _ if limits.is_empty() => limits,
+            Ok(true) => limits,
+            Ok(false) => cgroup::outside(limits, "it was moved, or could not enter; restart the job"),
+            Err(error) => cgroup::outside(limits, &error.to_string()),
+        }
+    }
+
+    /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
+    /// that was lost.
+    fn close_cgroup(&self) {
+        let Some(cgroup) = &self.spec.cgroup else { return };
+        if self.seen.released || matches!(cgroup::remove(cgroup), Ok(true)) {
+            return;
+        }
+        let closed = cgroup::kill(cgroup).and_then(|()| cgroup::remove(cgroup));
+        if !matches!(closed, Ok(true)) {
+            warn!(job = %self.spec.job.id, run = %self.seen.id, "something is left in the job's cgroup: {closed:?}");
         }
     }
 
@@ -210,6 +267,13 @@ impl Daemon {
             Ok(environment) => (environment, None),
             Err(error) => (Vec::new(), Some(error)),
         };
+        let (cgroup, limits) = match self.cgroups.create(job.id.as_str()) {
+            Ok(cgroup) => {
+                let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
+                (Some(cgroup), limits)
+            }
+            Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
+        };
         let spec = Spec {
             version: VERSION,
             run_id: run_id.clone(),
@@ -220,6 +284,8 @@ impl Daemon {
             log: self.layout.logs().join(format!("{}.log", job.id)),
             history: history.clone(),
             open_files: self.open_files,
+            cgroup,
+            limits,
             released: false,
         };
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
@@ -282,6 +348,7 @@ impl Daemon {
     }
 
     fn update(&mut self, job: &JobId, declared: &Arc<Job>, changes: &[Change]) -> io::Result<()> {
+        let why = self.without_cgroup();
         let Some(run) = self.run_of(job) else { return Ok(()) };
         debug_assert!(!needs_restart(changes));
         let spec = Spec { job: (**declared).clone(), released: false, ..run.spec.clone() };
@@ -293,8 +360,7 @@ impl Daemon {
         if let Some(started) = &run.started
             && before.in_force() != declared.in_force()
         {
-            run.report.constraints =
-                priority::apply(&started.process, declared.in_force(), Some(before.in_force()));
+            run.report.constraints = run.enforce(started, before.in_force(), &why);
         }
         run.report.describe(declared);
         let now = clock::now().wall;
@@ -309,7 +375,7 @@ impl Daemon {
             let shown = |value: &str| if value.is_empty() { "unset".to_owned() } else { value.to_owned() };
             tell(format!("changed in place: {field} {} -> {}", shown(from), shown(to)));
         }
-        warn_of(job, &run.report.constraints, &known);
+        self.warn_of(job, &known);
         self.publish(job);
         Ok(())
     }
@@ -345,7 +411,13 @@ impl Daemon {
         if let Some(stop) = &mut run.seen.stop {
             stop.killed = Some(now.boot);
         }
-        let killed = process::kill_family(Some(&started.wrapper), &started.process)?;
+        let mut killed = 0;
+        if let Some(cgroup) = &run.spec.cgroup {
+            killed = cgroup::procs(cgroup)?.len();
+            cgroup::kill(cgroup)?;
+        }
+        // What is not in the cgroup, or all of it where there is none.
+        killed += process::kill_family(Some(&started.wrapper), &started.process)?;
         if first {
             let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
             warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
@@ -369,6 +441,7 @@ impl Daemon {
 
     fn report(&mut self, job: &JobId, outlook: Outlook) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
+        run.close_cgroup();
         let Phase::Ended { started, at, how, reported } = &mut run.seen.phase else { return Ok(()) };
         *reported = true;
         let mut verdict = judge(&run.seen.job, how, run.seen.stop.map(|stop| stop.reason));
@@ -484,28 +557,77 @@ impl Daemon {
             && run.is_live()
         {
             info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "running");
-            warn_of(job, &run.report.constraints, &[]);
+            self.warn_of(job, &[]);
         }
+        let Some(run) = self.run_of(job) else { return };
         if run.is_live() {
             self.publish(job);
         }
         self.mark(job);
     }
 
-    /// After a take-over: what is declared to be in force is read back, and put right if it is not.
+    /// Reads back what is declared to be in force, and puts right what somebody else has changed.
     pub(super) fn verify_constraints(&mut self, job: &JobId) {
+        let why = self.without_cgroup();
         let Some(run) = self.run_of(job).filter(|run| matches!(run.seen.phase, Phase::Running { .. })) else {
             return;
         };
         let Some(started) = &run.started else { return };
-        let wanted = run.seen.job.in_force();
-        let mut statuses = priority::read_back(&started.process, wanted, &priority::Attempt::default());
-        if statuses.iter().any(|status| !status.applied && priority::is_supported(status.name)) {
-            statuses = priority::apply(&started.process, wanted, None);
+        if run.seen.released {
+            return;
         }
-        if statuses != run.report.constraints {
-            run.report.constraints = statuses;
-            self.publish(job);
+        let found = run.read_back(started, &why);
+        if found == run.report.constraints {
+            return;
+        }
+        let was = |name| run.report.constraints.iter().find(|status| status.name == name && status.applied);
+        let drifted: Vec<String> = found
+            .iter()
+            .filter(|status| !status.applied)
+            .filter_map(|status| {
+                let was = was(status.name)?.actual.as_deref()?;
+                Some(format!("{} was {}, not {was}", status.name, status.actual.as_deref().unwrap_or("gone")))
+            })
+            .collect();
+        if drifted.is_empty() {
+            // What was refused when it was asked for is still not in force; that was told.
+            return;
+        }
+        let now = run.enforce(started, run.seen.job.in_force(), &why);
+        let known = std::mem::replace(&mut run.report.constraints, now);
+        run.report.drift_corrected += u32::try_from(drifted.len()).unwrap_or(u32::MAX);
+        let text = format!("changed behind our back, and put right: {}", drifted.join("; "));
+        warn!(job = %job, run = %run.seen.id, "{text}");
+        run.report.event(clock::now().wall, State::Running, text);
+        self.warn_of(job, &known);
+        self.publish(job);
+    }
+
+    /// Looks at the limits of every job.
+    pub(super) fn verify_all(&mut self) {
+        let running: Vec<JobId> = self.slots.keys().cloned().collect();
+        for job in running {
+            self.verify_constraints(&job);
+        }
+    }
+
+    /// Why a run has no cgroup.
+    fn without_cgroup(&self) -> String {
+        let started_without = "the run was started without a cgroup; restart the job to give it one";
+        self.cgroups.why_none().unwrap_or(started_without).into()
+    }
+
+    /// Logs what is not in force, but for what was known before, and for what the host as a whole lacks:
+    /// that was told at the start.
+    fn warn_of(&self, job: &JobId, known: &[ConstraintStatus]) {
+        let Some(run) = self.slots.get(job).and_then(|slot| slot.run.as_ref()) else { return };
+        let host = self.cgroups.why_none();
+        let told = |status: &&ConstraintStatus| {
+            known.contains(status) || (host.is_some() && status.reason.as_deref() == host)
+        };
+        for status in run.report.constraints.iter().filter(|status| !status.applied && !told(status)) {
+            let reason = status.reason.as_deref().unwrap_or("not read back");
+            warn!(job = %job, "{} {} is not in force: {reason}", status.name, status.requested);
         }
     }
 
@@ -518,14 +640,6 @@ impl Daemon {
 
     fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
-    }
-}
-
-/// Logs what is not in force, but for what was known before.
-fn warn_of(job: &JobId, statuses: &[ConstraintStatus], known: &[ConstraintStatus]) {
-    for status in statuses.iter().filter(|status| !status.applied && !known.contains(status)) {
-        let reason = status.reason.as_deref().unwrap_or("not read back");
-        warn!(job = %job, "{} {} is not in force: {reason}", status.name, status.requested);
     }
 }
 

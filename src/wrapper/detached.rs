@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::linux::{clock, priority, process, spawn, sys};
+use crate::linux::{cgroup, clock, priority, process, spawn, sys};
+use crate::model::cgroup::Cgroup;
+use crate::model::constraints::merge;
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::RunId;
 use crate::model::job::{Output, Workload};
@@ -31,6 +33,9 @@ const DEFAULT_STOP: (Signal, Duration) = (Signal::TERM, Duration::from_secs(10))
 
 /// Longest pause between two attempts to record an exit.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// Between two looks at processes that are in the job's cgroup, and nobody's children here.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Rounds of SIGKILL to what is left over, of a second each.
 const KILL_ROUNDS: u32 = 5;
@@ -58,7 +63,10 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     drop(ready);
     let (ended, usage) = wait(&main);
     record(&run, run_id_of(&run), ended, usage);
-    end_leftovers(&run, &main);
+    let cgroup = run.spec().ok().flatten().and_then(|spec| spec.cgroup);
+    end_leftovers(&run, &main, cgroup.as_ref());
+    // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
+    let _ = cgroup.as_ref().map(cgroup::remove);
     drop(lock);
     ExitCode::SUCCESS
 }
@@ -128,12 +136,19 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
     let plan = spawn::Plan::new(exec, &spec.environment, constraints)?;
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
-    let held = spawn::start(plan, null.as_fd(), output.as_fd())?;
+    let held = spawn::start(plan, spec.cgroup.as_ref(), null.as_fd(), output.as_fd())?;
     let proc_failed = |error: io::Error| failed(Stage::Record, "identifying the new process", &error);
     let main = process::identify(held.pid())
         .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
         .map_err(proc_failed)?;
-    let statuses = priority::read_back(&main, constraints, held.attempt());
+    let limits = match held.attempt().cgroup {
+        None => spec.limits.clone(),
+        Some(errno) => cgroup::outside(
+            spec.limits.clone(),
+            &format!("entering it failed: {}", io::Error::from_raw_os_error(errno)),
+        ),
+    };
+    let statuses = merge(constraints, limits, priority::read_back(&main, constraints, held.attempt()));
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {
@@ -152,7 +167,16 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
     };
     run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
     held.go()?;
+    leave_cgroup(spec.cgroup.as_ref());
     Ok(main)
+}
+
+/// Moves this process to where wrappers live. After the start, which must not wait for it: the kernel
+/// takes milliseconds. Where it fails, it stays in the supervisor's cgroup, and never is in the job's.
+fn leave_cgroup(cgroup: Option<&Cgroup>) {
+    if let Some(Cgroup::V2 { wrappers, .. }) = cgroup {
+        let _ = cgroup::files::write(wrappers, "cgroup.procs", "0");
+    }
 }
 
 /// Opens what becomes the workload's standard output and error.
@@ -251,8 +275,9 @@ fn record(run: &RunDir, run_id: RunId, ended: Ended, usage: Usage) {
 }
 
 /// Ends what the main process left behind: its signal once, the time the job gives, then SIGKILL.
-fn end_leftovers(run: &RunDir, main: &ProcessIdentity) {
-    if no_child_is_left() {
+fn end_leftovers(run: &RunDir, main: &ProcessIdentity, cgroup: Option<&Cgroup>) {
+    let Ok(wrapper) = process::current() else { return };
+    if all_gone(cgroup) {
         return;
     }
     // As the job is declared now: an edit in place may have changed it.
@@ -260,36 +285,47 @@ fn end_leftovers(run: &RunDir, main: &ProcessIdentity) {
         Ok(Some(spec)) => (spec.job.stop.signal, spec.job.stop.timeout),
         _ => DEFAULT_STOP,
     };
-    let Ok(wrapper) = process::current() else { return };
-    for leftover in process::family(&wrapper).unwrap_or_default() {
+    let mut leftovers = process::family(&wrapper).unwrap_or_default();
+    // What is nobody's child here any more is in the cgroup all the same.
+    for pid in cgroup.map(cgroup::procs).and_then(Result::ok).unwrap_or_default() {
+        leftovers.extend(process::identify(pid).ok().flatten().filter(|found| !leftovers.contains(found)));
+    }
+    for leftover in leftovers {
         // Gone or not ours to signal: SIGKILL is tried later all the same.
         let _ = process::PidFd::open(&leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
     }
-    if children_end_within(timeout) {
+    if all_gone_within(timeout, cgroup) {
         return;
     }
     for _ in 0..KILL_ROUNDS {
         // What refuses is not ours (it changed its user): the others have got theirs.
+        let _ = cgroup.map(cgroup::kill);
         let _ = process::kill_family(Some(&wrapper), main);
-        if children_end_within(Duration::from_secs(1)) {
+        if all_gone_within(Duration::from_secs(1), cgroup) {
             return;
         }
     }
 }
 
-/// Whether every child, born or adopted, has ended within this time; reaps them.
-fn children_end_within(timeout: Duration) -> bool {
+/// Whether everything that the main process left has ended within this time; reaps what are children.
+fn all_gone_within(timeout: Duration, cgroup: Option<&Cgroup>) -> bool {
     let begin = Instant::now();
     loop {
-        if no_child_is_left() {
+        if all_gone(cgroup) {
             return true;
         }
         let left = timeout.saturating_sub(begin.elapsed());
         if left.is_zero() {
             return false;
         }
-        sys::wait_for_child_signal(left);
+        // Of what is no child there is no signal.
+        sys::wait_for_child_signal(if no_child_is_left() { left.min(LOOK_AGAIN) } else { left });
     }
+}
+
+/// Whether no child is left, born or adopted, and nothing in the cgroup.
+fn all_gone(cgroup: Option<&Cgroup>) -> bool {
+    no_child_is_left() && cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty())
 }
 
 /// Reaps the children that have ended; true if none is left.

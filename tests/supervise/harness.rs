@@ -199,12 +199,18 @@ impl Site {
 
     /// Starts a supervisor, and waits until it takes signals.
     pub fn start_in(&self, folder: &Path, root: &Path, arguments: &[&str]) -> u32 {
-        assert!(self.supervisor.borrow().is_none(), "one at a time");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp-sup"));
+        command.current_dir(folder);
+        self.start_command(command, root, arguments)
+    }
+
+    /// The same through a command that becomes the supervisor.
+    pub fn start_command(&self, mut command: Command, root: &Path, arguments: &[&str]) -> u32 {
+        assert!(!self.is_supervised(), "one at a time");
         self.number.set(self.number.get() + 1);
         let log = File::create(self.log_file()).expect("made");
         let wrapper = env!("CARGO_BIN_EXE_ffrtmp");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp-sup"));
-        command.current_dir(folder).arg("--root").arg(root).args(["supervise", "--wrapper", wrapper]);
+        command.arg("--root").arg(root).args(["supervise", "--wrapper", wrapper]);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("it starts");
         let pid = child.id();
@@ -229,6 +235,11 @@ impl Site {
 
     pub fn await_log(&self, text: &str) {
         await_true(&format!("the log says {text:?}"), || self.said(text) > 0);
+    }
+
+    /// Whether one was started and not ended.
+    pub fn is_supervised(&self) -> bool {
+        self.supervisor.borrow().is_some()
     }
 
     pub fn supervisor_pid(&self) -> u32 {

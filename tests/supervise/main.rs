@@ -11,5 +11,6 @@ mod files;
 mod folders;
 mod killed;
 mod restarts;
+mod schedule;
 mod stops;
 mod takeover;

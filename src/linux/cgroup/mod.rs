@@ -1,0 +1,347 @@
+//! Cgroups: which mechanism this host offers, the cgroup of each run, and the limits in it.
+//!
+//! [`open`] chooses once, at the supervisor's start. Everything else works on a [`Cgroup`] as it was
+//! recorded, so a run keeps its limits whatever a later supervisor's choice is. A limit counts as in
+//! force only after it was read back.
+
+pub mod files;
+pub mod mounts;
+pub mod systemd;
+pub mod v1;
+pub mod v2;
+
+use std::io;
+use std::path::Path;
+
+use self::mounts::Mounts;
+use super::process::{self, PidFd};
+use crate::model::cgroup::{Cgroup, Choice, Controller};
+use crate::model::constraints::{Backend, ConstraintStatus, Constraints};
+use crate::model::process::{Pid, ProcessIdentity};
+use crate::model::signal::Signal;
+
+/// Where an operator reads on. Part of every reason that a host, not a value, is to blame for.
+pub const READ_ON: &str = "see docs/constraints.md";
+
+/// The file that exists where systemd is the init of this host (sd_booted(3)).
+const SYSTEMD_BOOTED: &str = "/run/systemd/system";
+
+/// Passes of SIGKILL over a cgroup without `cgroup.kill`.
+const MAX_PASSES: usize = 64;
+
+/// What a supervisor asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `[cgroup] backend`.
+    pub choice: Choice,
+    /// A cgroup that was delegated to us, by its path in the hierarchy: `--cgroup-parent`.
+    pub parent: Option<&'a Path>,
+    /// Told apart from other supervisors that share a cgroup with this one; a name for a directory.
+    pub instance: &'a str,
+}
+
+/// The cgroups of one supervisor's jobs.
+#[derive(Debug)]
+pub enum Tree {
+    /// A subtree of the unified hierarchy.
+    V2(v2::Tree),
+    /// A subtree of each hierarchy of version 1.
+    V1(v1::Tree),
+    /// There is none, and why.
+    None(String),
+}
+
+/// Why a mechanism is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// It is there, for others.
+    #[error("permission denied: {0}")]
+    Permission(String),
+    /// This host lacks it.
+    #[error("{0}")]
+    Missing(String),
+}
+
+impl Unavailable {
+    /// From an error on a path.
+    fn new(what: &str, path: &Path, error: &io::Error) -> Self {
+        let text = format!("{what} {}: {error}", path.display());
+        match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM | libc::EROFS) => Self::Permission(text),
+            _ => Self::Missing(text),
+        }
+    }
+}
+
+/// A mechanism that was tried.
+#[derive(Debug)]
+pub struct Tried {
+    /// Which.
+    pub backend: Backend,
+    /// The controllers it offers, or why it is not there.
+    pub outcome: Result<Vec<Controller>, Unavailable>,
+}
+
+/// What this host offers: what was chosen, and all that was tried before it.
+#[derive(Debug)]
+pub struct Survey {
+    /// What is used.
+    pub tree: Tree,
+    /// In the order of trying.
+    pub tried: Vec<Tried>,
+}
+
+/// Chooses, and makes the cgroups that a supervisor needs.
+///
+/// # Errors
+/// A mechanism was asked for by name and is not there.
+pub fn open(request: &Request<'_>) -> Result<Survey, String> {
+    let mounts = Mounts::read().map_err(|error| format!("cannot read /proc: {error}"))?;
+    let booted = Path::new(SYSTEMD_BOOTED).exists();
+    let mut tried = Vec::new();
+    let backends: &[Backend] = match request.choice {
+        Choice::Auto => &[Backend::CgroupV2, Backend::Systemd, Backend::CgroupV1],
+        Choice::CgroupV2 => &[Backend::CgroupV2],
+        Choice::Systemd => &[Backend::Systemd],
+        Choice::CgroupV1 => &[Backend::CgroupV1],
+        Choice::None => &[],
+    };
+    for &backend in backends {
+        let found = match backend {
+            Backend::Systemd => systemd::open(&mounts, request, booted).map(Tree::V2),
+            Backend::CgroupV1 => v1::Tree::open(&mounts, request).map(Tree::V1),
+            _ => v2::Tree::open(&mounts, request, booted).map(Tree::V2),
+        };
+        match found {
+            Ok(tree) => {
+                tried.push(Tried { backend, outcome: Ok(tree.controllers()) });
+                return Ok(Survey { tree, tried });
+            }
+            Err(why) => tried.push(Tried { backend, outcome: Err(why) }),
+        }
+    }
+    let why = why_none(request.choice, &tried);
+    if matches!(request.choice, Choice::Auto | Choice::None) {
+        return Ok(Survey { tree: Tree::None(why), tried });
+    }
+    Err(format!(
+        "[cgroup] backend = \"{}\" is not to be had here: {why}; \"auto\" takes what there is",
+        request.choice
+    ))
+}
+
+/// One reason of all, in the words that operators search for.
+fn why_none(choice: Choice, tried: &[Tried]) -> String {
+    if choice == Choice::None {
+        return "no cgroup is used: supervisor.toml says [cgroup] backend = \"none\"".into();
+    }
+    let refused = tried.iter().any(|tried| matches!(tried.outcome, Err(Unavailable::Permission(_))));
+    let list: Vec<String> = tried
+        .iter()
+        .filter_map(|tried| Some(format!("{}: {}", tried.backend, tried.outcome.as_ref().err()?)))
+        .collect();
+    let head = if refused { "Cannot create cgroup (permission denied)" } else { "Cannot create cgroup" };
+    format!("{head}; tried {}; {READ_ON}", list.join("; "))
+}
+
+impl Tree {
+    /// The controllers that a job's cgroup has.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<Controller> {
+        match self {
+            Self::V2(tree) => tree.controllers(),
+            Self::V1(tree) => tree.controllers(),
+            Self::None(_) => Vec::new(),
+        }
+    }
+
+    /// Makes the cgroup of a run, empty and without limits.
+    ///
+    /// # Errors
+    /// Why there is none, in words for the report.
+    pub fn create(&self, job: &str) -> Result<Cgroup, String> {
+        let made = match self {
+            Self::V2(tree) => tree.create(job),
+            Self::V1(tree) => tree.create(job),
+            Self::None(why) => return Err(why.clone()),
+        };
+        made.map_err(|why| match why {
+            Unavailable::Permission(text) => format!("Cannot create cgroup (permission denied): {text}"),
+            Unavailable::Missing(text) => format!("Cannot create cgroup: {text}"),
+        })
+    }
+
+    /// Removes the cgroups of jobs that have no process in them. Those in use stay: a run that is about
+    /// to start has none yet.
+    pub fn sweep(&self, in_use: &[&Cgroup]) {
+        match self {
+            Self::V2(tree) => tree.sweep(in_use),
+            Self::V1(tree) => tree.sweep(in_use),
+            Self::None(_) => {}
+        }
+    }
+
+    /// Why there are no cgroups here.
+    #[must_use]
+    pub fn why_none(&self) -> Option<&str> {
+        match self {
+            Self::None(why) => Some(why),
+            Self::V1(_) | Self::V2(_) => None,
+        }
+    }
+}
+
+/// What a cgroup's limits were before, so that what is no longer asked for goes back to the default.
+#[derive(Debug, Clone, Copy)]
+pub enum Before<'a> {
+    /// It was just made: everything is at its default.
+    Fresh,
+    /// It was governed by these.
+    Was(&'a Constraints),
+    /// It is not known, so everything that is not asked for is reset.
+    Unknown,
+}
+
+/// Puts limits in force, and reads each back. One status for each constraint that a controller keeps,
+/// in the order of [`Constraints::requested`], and one for each default that could not be restored.
+#[must_use]
+pub fn apply(cgroup: &Cgroup, wanted: &Constraints, before: Before<'_>) -> Vec<ConstraintStatus> {
+    match cgroup {
+        Cgroup::V2 { dir, backend, .. } => v2::apply(dir, *backend, wanted, before),
+        Cgroup::V1 { dirs } => v1::apply(dirs, wanted, before),
+    }
+}
+
+/// Reads back every constraint that a controller keeps, and changes nothing.
+#[must_use]
+pub fn read_back(cgroup: &Cgroup, wanted: &Constraints) -> Vec<ConstraintStatus> {
+    match cgroup {
+        Cgroup::V2 { dir, backend, .. } => v2::read_back(dir, *backend, wanted),
+        Cgroup::V1 { dirs } => v1::read_back(dirs, wanted),
+    }
+}
+
+/// The statuses where there is no cgroup.
+#[must_use]
+pub fn not_in_force(wanted: &Constraints, why: &str) -> Vec<ConstraintStatus> {
+    let kept = wanted.requested().into_iter().filter(|(name, _)| Controller::of(*name).is_some());
+    kept.map(|(name, requested)| ConstraintStatus {
+        name,
+        requested,
+        applied: false,
+        actual: None,
+        backend: Backend::None,
+        reason: Some(why.into()),
+    })
+    .collect()
+}
+
+/// What becomes of limits whose cgroup the workload is not in.
+#[must_use]
+pub fn outside(limits: Vec<ConstraintStatus>, why: &str) -> Vec<ConstraintStatus> {
+    let refused = |status| ConstraintStatus {
+        applied: false,
+        actual: None,
+        reason: Some(format!("the workload is not in its cgroup: {why}")),
+        ..status
+    };
+    limits.into_iter().map(refused).collect()
+}
+
+/// Whether a process is in a cgroup; false if either is gone.
+///
+/// # Errors
+/// It cannot be read.
+pub fn holds(cgroup: &Cgroup, process: &ProcessIdentity) -> io::Result<bool> {
+    Ok(procs(cgroup)?.contains(&process.pid) && process::identify(process.pid)?.as_ref() == Some(process))
+}
+
+/// The processes in a cgroup (`cgroup.procs`); none if it is gone.
+///
+/// # Errors
+/// It cannot be read.
+pub fn procs(cgroup: &Cgroup) -> io::Result<Vec<Pid>> {
+    let dir = match cgroup {
+        Cgroup::V2 { dir, .. } => Some(dir),
+        Cgroup::V1 { dirs } => dirs.values().next(),
+    };
+    let Some(dir) = dir else { return Ok(Vec::new()) };
+    let text = match files::read(dir, "cgroup.procs") {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    Ok(text.lines().filter_map(|line| line.trim().parse().ok().and_then(Pid::new)).collect())
+}
+
+/// Sends SIGKILL to every process in a cgroup, also to those that fork meanwhile.
+///
+/// # Errors
+/// It cannot be read, or a process refuses to be signalled.
+pub fn kill(cgroup: &Cgroup) -> io::Result<()> {
+    if let Cgroup::V2 { dir, .. } = cgroup {
+        match files::write(dir, "cgroup.kill", "1") {
+            // Before Linux 5.14, or the cgroup is gone; the rest tells which.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    for _ in 0..MAX_PASSES {
+        let mut fresh = false;
+        for pid in procs(cgroup)? {
+            let Some(process) = process::identify(pid)? else { continue };
+            let Some(pidfd) = PidFd::open(&process)? else { continue };
+            // In the cgroup after the descriptor was made: it is this process, and not the next of its number.
+            if procs(cgroup)?.contains(&pid) && !process::is_zombie(&process)? {
+                fresh |= pidfd.send(Signal::KILL)? && !pidfd.has_exited()?;
+            }
+        }
+        if !fresh {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cgroup; false if there still is a process in it.
+///
+/// # Errors
+/// Any other reason that the kernel has.
+pub fn remove(cgroup: &Cgroup) -> io::Result<bool> {
+    let dirs: Vec<&Path> = match cgroup {
+        Cgroup::V2 { dir, .. } => vec![dir],
+        Cgroup::V1 { dirs } => dirs.values().map(AsRef::as_ref).collect(),
+    };
+    let mut all = true;
+    for dir in dirs {
+        all &= remove_dir(dir)?;
+    }
+    Ok(all)
+}
+
+/// Removes a directory of a cgroup and those that the workload made below it.
+fn remove_dir(dir: &Path) -> io::Result<bool> {
+    let first = std::fs::remove_dir(dir);
+    match first.as_ref().map_err(io::Error::raw_os_error) {
+        Ok(()) | Err(Some(libc::ENOENT)) => return Ok(true),
+        Err(Some(libc::EBUSY | libc::ENOTEMPTY)) => {}
+        Err(_) => return first.map(|()| true),
+    }
+    let mut below = false;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            below = true;
+            if !remove_dir(&entry.path())? {
+                return Ok(false);
+            }
+        }
+    }
+    match std::fs::remove_dir(dir) {
+        _ if !below => Ok(false),
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
