@@ -164,6 +164,7 @@ fn wrong_type(said: &str, span: Option<Range<usize>>, place: Option<&KeyPath>) -
         said.replace("expected i64", "expected an integer").replace("expected a map", "expected a table");
     let subject = place.map_or_else(|| "this value".into(), |path| format!("{path}"));
     const HELP: &[(&str, &str)] = &[
+        ("another kind of value", "where a text is meant, put it in quotes"),
         ("expected a list of tables", "write [[name]], with two pairs of brackets, in front of each of them"),
         ("expected a boolean", "write true or false, without quotes"),
         ("expected an integer or a string", "write a whole number, or a text in quotes"),

@@ -110,11 +110,13 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
         Layer::default()
     });
     let mut merged = overlay(base, own);
-    for (n, window) in merged.schedule.iter_mut().flatten().enumerate() {
-        match profiles.apply(&window.profiles) {
+    let mut schedule = merged.schedule.take().unwrap_or_default();
+    let before = problems.len();
+    for (n, WindowLayer { profiles: names, window, strict }) in schedule.iter_mut().enumerate() {
+        match profiles.apply(names) {
             Ok(base) => {
-                window.window.constraints = laid_over(base.constraints, window.window.constraints.clone());
-                window.strict = window.strict.or(base.strict);
+                window.constraints = laid_over(base.constraints, std::mem::take(&mut window.constraints));
+                *strict = strict.or(base.strict);
             }
             Err(found) => {
                 let table = KeyPath::of("schedule").index(n);
@@ -122,6 +124,8 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
             }
         }
     }
+    // Without its profiles a window would be judged for what it does not say.
+    merged.schedule = (problems.len() == before).then_some(schedule);
     workload_problems(file, &merged, &mut problems);
     let entries = instances(file, &mut problems);
     if entries.len() > 1 && expanded_size(&mut merged, entries.len()) > MOST_EXPANDED {
