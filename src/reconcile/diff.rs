@@ -4,9 +4,8 @@
 
 use std::fmt::Debug;
 
-use crate::model::constraints::ConstraintName;
+use crate::model::constraints::{ConstraintName, Constraints};
 use crate::model::job::{Job, Workload};
-use crate::model::schedule::Window;
 use crate::model::units::format_duration;
 
 /// What a change of a field asks for.
@@ -65,7 +64,7 @@ pub const FIELDS: &[Field] = &[
         Workload::Attach(attach) => format!("{attach:?}"),
         Workload::Exec(_) => String::new(),
     }),
-    ("schedule", Class::InPlace, |job| job.schedule.iter().map(window).collect::<Vec<_>>().join("; ")),
+    ("schedule", Class::InPlace, schedule),
     ("schedule.active", Class::InPlace, |job| job.window().map(ToString::to_string).unwrap_or_default()),
     ("constraints.cpu_quota", Class::InPlace, |job| constraint(job, ConstraintName::CpuQuota)),
     ("constraints.cpu_max", Class::InPlace, |job| constraint(job, ConstraintName::CpuMax)),
@@ -137,11 +136,15 @@ fn constraint(job: &Job, wanted: ConstraintName) -> String {
     found.map(|(_, value)| value).unwrap_or_default()
 }
 
-/// A window with all that is in force in it.
-fn window(window: &Window) -> String {
-    let asked = window.constraints.requested().into_iter().map(|(name, value)| format!(" {name}={value}"));
-    let strict = if window.constraints.strict { " strict" } else { "" };
-    format!("{window}{}{strict}", asked.collect::<String>())
+/// Every window with all that is in force in it, and what is outside of them.
+fn schedule(job: &Job) -> String {
+    let asked = |constraints: &Constraints| {
+        let asked = constraints.requested().into_iter().map(|(name, value)| format!(" {name}={value}"));
+        asked.collect::<String>() + if constraints.strict { " strict" } else { "" }
+    };
+    let windows = job.schedule.iter().map(|window| format!("{window}{}; ", asked(&window.constraints)));
+    let windows: String = windows.collect();
+    if windows.is_empty() { windows } else { format!("{windows}otherwise{}", asked(&job.constraints)) }
 }
 
 fn plain<T: Debug>(value: Option<T>) -> String {

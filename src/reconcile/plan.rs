@@ -527,7 +527,25 @@ pub mod tests {
         let text = |nice: i8| format!("[[schedule]]\nto = \"00:01\"\nconstraints = {{ nice = {nice} }}\n");
         let update = actions(3_600_000, &wanted(&text(7)), Some(&running(&text(6))));
         let [Action::Update { changes, .. }] = &update[..] else { panic!("{update:?}") };
-        assert_eq!((changes.len(), changes[0].to.as_str()), (1, "daily 00:00-00:01 nice=7"));
+        assert_eq!((changes.len(), changes[0].to.as_str()), (1, "daily 00:00-00:01 nice=7; otherwise"));
+    }
+
+    #[test]
+    fn an_edit_of_what_comes_after_a_window_is_recorded_in_it() {
+        let text = |nice: i8| {
+            format!(
+                "constraints.nice = {nice}\n[[schedule]]\nto = \"01:00\"\ntimezone = \"UTC\"\nconstraints = {{ nice = 9 }}\n"
+            )
+        };
+        let inside = |nice: i8| match wanted(&text(nice)) {
+            Wanted::Run(job) => {
+                Observed { job: Arc::new(Job { active: Some(0), ..(*job).clone() }), ..running("") }
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(actions(0, &wanted(&text(3)), Some(&inside(3))), []);
+        assert!(matches!(&actions(0, &wanted(&text(4)), Some(&inside(3)))[..],
+            [Action::Update { job, .. }] if job.constraints.nice == Some(4) && job.in_force().nice == Some(9)));
     }
 
     #[test]
