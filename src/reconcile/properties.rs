@@ -86,7 +86,7 @@ fn line() -> impl Strategy<Value = Line> {
         4 => (0..3u8).prop_map(Line::Program),
         1 => prop::bool::weighted(0.2).prop_map(Line::Attached),
         2 => (0..3i8).prop_map(Line::Nice),
-        1 => option::weighted(0.8, (0..80u8, 0..80u8)).prop_map(Line::Schedule),
+        2 => option::weighted(0.8, (0..80u8, 0..80u8)).prop_map(Line::Schedule),
         1 => (1..6u8).prop_map(Line::StopTimeout),
         2 => prop::sample::select(vec!["stop", "leave"]).prop_map(Line::OnRemove),
         2 => option::weighted(0.8, 5..40u8).prop_map(Line::RunTimeout),
@@ -585,7 +585,7 @@ impl<'a> Host<'a> {
                 let run = self.current();
                 assert!(!run.lives_in(boot) && !run.reported, "a last report that is none");
                 let (_, how) = run.exited.clone().expect("seen before it was planned");
-                let verdict = judge(&run.job, &how, run.stop.map(|(reason, _)| reason));
+                let verdict = judge(&run.job, &how, run.stop.map(|(reason, _)| reason), None);
                 if matches!(how, Ended::Lost(_)) {
                     assert_eq!((verdict.state, verdict.platform_sla), (State::Unknown, false), "{verdict:?}");
                 }
@@ -632,7 +632,7 @@ impl<'a> Host<'a> {
         if why == StartReason::Restart {
             let last = self.run.as_ref().expect("a restart of nothing");
             let (ended, how) = last.exited.clone().expect("it is over");
-            let verdict = judge(job, &how, last.stop.map(|(reason, _)| reason));
+            let verdict = judge(job, &how, last.stop.map(|(reason, _)| reason), None);
             assert!(job.restart.policy != RestartPolicy::Never, "the policy is never");
             if job.restart.policy == RestartPolicy::OnFailure {
                 assert!(verdict.state != State::Completed, "a success was restarted on failure");

@@ -20,12 +20,13 @@ use tracing::{error, info, warn};
 
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
+use super::notify::Manager;
 use super::watch::{Notice, Watch};
 use super::writer::{Filed, Writer, private_dir};
-use super::{lock, observed};
+use super::{cgroups, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
-use crate::linux::cgroup::{self, Request, Tree};
+use crate::linux::cgroup::Tree;
 use crate::linux::clock;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
@@ -93,6 +94,7 @@ pub struct Daemon {
     rescan_at: Option<BootTime>,
     /// When the limits of all jobs are read back next.
     verify_at: BootTime,
+    manager: Option<Manager>,
 }
 
 /// What is known of a job beside its declaration.
@@ -131,7 +133,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _lock = lock::take(&layout.lock())?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
-    let cgroups = open_cgroups(&layout, &options.settings, options.cgroup_parent.as_deref())?;
+    let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         warn!("cannot become a subreaper, so an orphaned workload's exit code may be lost: {error}");
     }
@@ -161,6 +163,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             timers: BTreeSet::new(),
             rescan_at: None,
             verify_at: clock::boot() + RESYNC,
+            manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
         };
@@ -189,9 +192,14 @@ impl Daemon {
         loop {
             self.settle_all();
             let now = clock::boot();
+            let live = self.manager.as_ref().map_or(0, |_| self.live());
+            let feed = self.manager.as_mut().and_then(|manager| {
+                manager.settled(now, live);
+                manager.wake()
+            });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan].into_iter().flatten().min().unwrap_or(now + RESYNC);
+            let next = [due, rescan, feed].into_iter().flatten().min().unwrap_or(now + RESYNC);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -207,6 +215,9 @@ impl Daemon {
                 Some(filed) = filed.recv() => self.filed(&filed),
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
+                    if let Some(manager) = &mut self.manager {
+                        manager.reloading();
+                    }
                     self.rescan();
                     self.verify_all();
                     self.mark_scheduled();
@@ -222,10 +233,11 @@ impl Daemon {
                 () = tokio::time::sleep(next.since(now)) => self.timer(),
             }
         }
-        info!(
-            "leaving; {} left running for the next supervisor to take over",
-            count(self.live(), "workload")
-        );
+        let live = self.live();
+        if let Some(manager) = &mut self.manager {
+            manager.leaving(live);
+        }
+        info!("leaving; {} left running for the next supervisor to take over", count(live, "workload"));
         Ok(())
     }
 
@@ -244,8 +256,10 @@ impl Daemon {
                 Vec::new()
             });
             let (newest, older) = current(dirs);
+            // One that never began has no report that an older one could hide.
+            let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
             for dir in older {
-                self.close_book(&job, dir);
+                self.close_book(&job, dir, began);
             }
             if let Some(dir) = newest {
                 self.take_over_run(&job, dir);
@@ -291,12 +305,13 @@ impl Daemon {
     }
 
     /// A run that was succeeded by another before its report was known to be on disk.
-    fn close_book(&mut self, job: &JobId, dir: RunDir) {
+    fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
         let Ok(sighting) = observed::look(&dir, clock::now()) else {
             remove(job, dir);
             return;
         };
-        let run = Run::resume(self, dir, sighting);
+        let mut run = Run::resume(self, dir, sighting);
+        run.followed = followed;
         if run.is_live() {
             error!(job = %job, run = %run.seen.id, "a second run of this job lives; it is left alone");
             return;
@@ -552,38 +567,6 @@ async fn was_set(clock: &AsyncFd<OwnedFd>) {
         // The runtime is going.
         Err(_) => std::future::pending().await,
     }
-}
-
-/// Chooses what keeps the limits, and says what it is.
-fn open_cgroups(layout: &Layout, settings: &Settings, parent: Option<&Path>) -> anyhow::Result<Tree> {
-    let instance = instance_of(layout);
-    let request = Request { choice: settings.cgroup, parent, instance: &instance };
-    let survey = cgroup::open(&request).map_err(anyhow::Error::msg)?;
-    match survey.tree.why_none() {
-        Some(why) => warn!("{why}"),
-        None => {
-            let by = survey.tried.last().map(|tried| tried.backend.as_str()).unwrap_or_default();
-            let controllers: Vec<&str> = survey.tree.controllers().iter().map(|c| c.as_str()).collect();
-            info!("limits are kept by {by}: {}", controllers.join(", "));
-        }
-    }
-    Ok(survey.tree)
-}
-
-/// A name that no other supervisor of this host has: several may share a cgroup.
-#[must_use]
-pub fn instance_of(layout: &Layout) -> String {
-    if layout.state == Layout::of_root().state {
-        return "ffrtmp".into();
-    }
-    // FNV-1a: the same in every version of this program.
-    let hash = layout
-        .state
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    format!("ffrtmp-{hash:08x}")
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

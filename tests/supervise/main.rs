@@ -4,13 +4,16 @@
 
 mod harness;
 
+mod attributes;
 mod commands;
 mod edits;
 mod exits;
 mod files;
 mod folders;
 mod killed;
+mod notify;
 mod restarts;
+mod rlimits;
 mod schedule;
 mod stops;
 mod takeover;

@@ -31,6 +31,7 @@ rules! {
     bad_io_class
     bad_io_max
     bad_name
+    bad_rlimit
     bad_time
     bad_umask
     bad_unit
@@ -100,7 +101,6 @@ rules! {
     sla_of_test
     stats_in_log
     stop_of_attached
-    strict_not_supported
     success_code_255
     syntax
     systemd_key
