@@ -75,6 +75,8 @@ impl Place {
             tags: BTreeMap::new(),
             workload: Workload::Exec(exec),
             constraints: Constraints::default(),
+            schedule: Vec::new(),
+            active: None,
             restart: Restart {
                 policy: RestartPolicy::Never,
                 delay: Duration::from_secs(1),

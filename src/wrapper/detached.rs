@@ -144,7 +144,7 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError>
         // Lowering it cannot fail, and programs that use select(2) break on what the supervisor needs.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
-    let constraints = &spec.job.constraints;
+    let constraints = spec.job.in_force();
     let kept = in_force(&spec.limits);
     let plan = spawn::Plan::new(exec, &spec.environment, constraints, &kept)?;
     let mut notes = Vec::new();
