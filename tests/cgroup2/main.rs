@@ -10,7 +10,11 @@ mod harness;
 // Named as the lane, so that `cargo test -- --skip cgroup2::` leaves out what runs there.
 #[path = "."]
 mod cgroup2 {
+    mod edits;
+    mod ends;
     mod ground;
+    mod hosts;
     mod kernel;
     mod limits;
+    mod survives;
 }
