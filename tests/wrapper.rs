@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use ffrtmp::linux::clock;
+use ffrtmp::linux::priority::{self, Members};
 use ffrtmp::linux::process::{self, PidFd};
-use ffrtmp::linux::{clock, priority};
-use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit};
+use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit, IoClass};
+use ffrtmp::model::cpus::CpuSet;
 use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
 use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
@@ -445,6 +447,83 @@ fn priorities_are_in_force_before_the_first_instruction() {
     assert_eq!(place.log(), "300\n");
 }
 
+/// The CPUs that this process may run on, as the kernel lists them.
+fn own_cpus() -> CpuSet {
+    let status = fs::read_to_string("/proc/self/status").expect("proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    CpuSet::parse(line.expect("a list")).expect("a list")
+}
+
+#[test]
+fn cpus_and_io_class_are_in_force_before_the_first_instruction() {
+    let last = own_cpus().iter().last().expect("a CPU").to_string();
+    let mut place = Place::shell("grep Cpus_allowed_list /proc/$$/status; ionice -p $$");
+    place.spec.job.constraints = Constraints {
+        cpus: Some(CpuSet::parse(&last).expect("a list")),
+        io_class: Some(IoClass::BestEffort(6)),
+        ..Default::default()
+    };
+    let mut run = place.start();
+    run.wait();
+    assert_eq!(place.log(), format!("Cpus_allowed_list:\t{last}\nbest-effort: prio 6\n"));
+    let constraints = run.started().constraints;
+    let told: Vec<_> = constraints.iter().map(|c| (c.name, c.applied, c.actual.as_deref())).collect();
+    assert_eq!(
+        told,
+        [
+            (ConstraintName::Cpus, true, Some(last.as_str())),
+            (ConstraintName::IoClass, true, Some("best-effort:6"))
+        ]
+    );
+    assert!(constraints.iter().all(|status| status.backend == Backend::Process));
+}
+
+/// What is not asked for is the kernel's default, whatever the supervisor was started with; the CPUs are
+/// those that its administrator left it.
+#[test]
+fn without_a_constraint_nothing_of_the_supervisors_own_io_class_is_inherited() {
+    let place = Place::shell("ionice -p $$; grep Cpus_allowed_list /proc/$$/status");
+    // The class of a thread is inherited by what it starts.
+    let log = std::thread::scope(|scope| {
+        let started = scope.spawn(|| {
+            let me = fs::read_link("/proc/thread-self").expect("proc");
+            let me = me.file_name().and_then(|name| name.to_str()).expect("a number").to_owned();
+            let ionice = std::process::Command::new("ionice").args(["-c", "3", "-p", &me]).status();
+            assert!(ionice.expect("ionice runs").success());
+            place.finish();
+            place.log()
+        });
+        started.join().expect("no panic")
+    });
+    let expected = format!("none: prio 0\nCpus_allowed_list:\t{}\n", own_cpus());
+    assert_eq!(log, expected);
+}
+
+#[test]
+fn cpus_that_are_not_there_are_told_or_strictly_refused() {
+    let own = own_cpus();
+    let mut place = Place::shell("grep Cpus_allowed_list /proc/$$/status");
+    place.spec.job.constraints.cpus = Some(CpuSet::parse(&format!("{own},9999")).expect("a list"));
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    let [status] = &run.started().constraints[..] else { panic!("one status") };
+    assert_eq!((status.applied, status.actual.as_deref()), (false, Some(own.to_string().as_str())));
+    assert!(status.reason.as_deref().is_some_and(|reason| reason.contains("CPU 9999")), "{status:?}");
+
+    place.spec.job.constraints.cpus = Some(CpuSet::parse("9999").expect("a list"));
+    place.spec.run_id = RunId::new(2, 2);
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    let [status] = &run.started().constraints[..] else { panic!("one status") };
+    assert!(status.reason.as_deref().is_some_and(|reason| reason.contains("cpus to 9999")), "{status:?}");
+
+    place.spec.job.constraints.strict = true;
+    place.spec.run_id = RunId::new(3, 3);
+    let error = place.refused();
+    assert_eq!(error.stage, Stage::Constraint);
+    assert!(error.detail.contains("cpus") && error.detail.contains("strict"), "{}", error.detail);
+}
+
 #[test]
 fn what_the_kernel_refuses_is_told_and_does_not_stop_the_job() {
     // Whether this is refused depends on privileges; what is told has to be what is so.
@@ -465,7 +544,7 @@ fn what_the_kernel_refuses_is_told_and_does_not_stop_the_job() {
 }
 
 #[test]
-fn a_constraint_of_a_later_version_is_reported_or_strictly_refused() {
+fn a_limit_without_a_cgroup_is_reported_or_strictly_refused() {
     let mut place = Place::shell("exit 0");
     place.spec.job.constraints.cpu = Some(CpuLimit::Quota(200));
     let mut run = place.start();
@@ -475,7 +554,7 @@ fn a_constraint_of_a_later_version_is_reported_or_strictly_refused() {
         (status.name, status.applied, status.backend),
         (ConstraintName::CpuQuota, false, Backend::None)
     );
-    assert_eq!(status.reason.as_deref(), Some(priority::UNSUPPORTED));
+    assert!(status.reason.as_deref().is_some_and(|reason| reason.contains("no cgroup")), "{status:?}");
 
     place.spec.job.constraints.strict = true;
     place.spec.run_id = RunId::new(2, 2);
@@ -499,14 +578,15 @@ fn priorities_change_while_it_runs_in_every_process_and_go_back() {
     };
     let before = values();
     let wanted = Constraints { nice: Some(9), oom_score_adj: Some(400), ..Default::default() };
-    let statuses = priority::apply(run.main(), &wanted, None);
+    let all = Members::Family(run.main());
+    let statuses = priority::apply(all, &wanted, None, &[]);
     assert!(statuses.len() == 2 && statuses.iter().all(|status| status.applied), "{statuses:?}");
     assert_eq!(values(), [("9".into(), "400".into()), ("9".into(), "400".into())]);
     // What neither asks for is left alone.
-    assert_eq!(priority::apply(run.main(), &Constraints::default(), None), []);
+    assert_eq!(priority::apply(all, &Constraints::default(), None, &[]), []);
     assert_eq!(values(), [("9".into(), "400".into()), ("9".into(), "400".into())]);
     // What is asked for no longer goes back to 0, or it is told why not.
-    let left = priority::apply(run.main(), &Constraints::default(), Some(&wanted));
+    let left = priority::apply(all, &Constraints::default(), Some(&wanted), &[]);
     if left.is_empty() && before[0] == ("0".into(), "0".into()) {
         assert_eq!(values(), before);
     }

@@ -15,7 +15,8 @@ use super::schema::{
     Scalar, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
-use crate::model::constraints::{Constraints, CpuLimit, IoClass, parse_cpus};
+use crate::model::constraints::{Constraints, CpuLimit, IoClass};
+use crate::model::cpus::CpuSet;
 use crate::model::ids::{JobId, NameError, check_name};
 use crate::model::job::{
     Attach, Exec, Intent, Job, Lifecycle, Match, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop,
@@ -592,16 +593,6 @@ impl Reader {
         for (n, line) in table.io_max.iter().flatten().enumerate() {
             self.io_max(n, line);
         }
-        if let Some(cpus) = &table.cpus
-            && parse_cpus(cpus).is_none()
-        {
-            self.error(
-                "bad-cpus",
-                At::Value(KeyPath::of("constraints.cpus")),
-                format!("{cpus:?} is no list of CPUs"),
-                "write numbers and ranges, as \"0-3,8\"",
-            );
-        }
         Constraints {
             cpu: quota.or(max),
             cpu_weight: self.integer("constraints.cpu_weight", table.cpu_weight, 1, 10_000).map(|v| v as u16),
@@ -617,7 +608,7 @@ impl Reader {
             tasks_max: self
                 .integer("constraints.tasks_max", table.tasks_max, 1, 4_194_304)
                 .map(i64::unsigned_abs),
-            cpus: table.cpus.clone(),
+            cpus: table.cpus.as_ref().and_then(|text| self.cpus(text)),
             io_class: table.io_class.as_ref().and_then(|text| self.io_class(text)),
             strict: false,
         }
@@ -667,6 +658,19 @@ impl Reader {
                  `lsblk -o NAME,MAJ:MIN` shows the devices",
             );
         }
+    }
+
+    fn cpus(&mut self, text: &str) -> Option<CpuSet> {
+        let set = CpuSet::parse(text).ok();
+        if set.is_none() {
+            self.error(
+                "bad-cpus",
+                At::Value(KeyPath::of("constraints.cpus")),
+                format!("{text:?} is no list of CPUs"),
+                "write numbers and ranges, as \"0-3,8\"",
+            );
+        }
+        set
     }
 
     fn io_class(&mut self, text: &str) -> Option<IoClass> {

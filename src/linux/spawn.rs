@@ -17,11 +17,12 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-use super::priority::{Attempt, is_supported};
+use super::priority::{Attempt, io_priority_of};
 use super::sys;
 use super::user::{self, Credentials};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::Constraints;
+use crate::model::constraints::{ConstraintName, Constraints};
+use crate::model::cpus::CpuSet;
 use crate::model::exit::{Stage, StartError, WaitStatus};
 use crate::model::job::Exec;
 use crate::model::process::Pid;
@@ -45,22 +46,25 @@ pub struct Plan {
     nice: Option<i8>,
     /// The text to write.
     oom_score_adj: Option<CString>,
+    cpus: Option<CpuSet>,
+    /// As the kernel takes it.
+    io_priority: Option<i32>,
     /// For messages.
     search_path: String,
 }
 
 impl Plan {
-    /// Looks up and lays out what a start needs.
+    /// Looks up and lays out what a start needs. Of the constraints, the process sets those that are
+    /// attributes of its own, but for what `elsewhere` names: another mechanism keeps it.
     ///
     /// # Errors
-    /// What can be known before the fork: an empty command, a NUL in a text, an unknown user, a
-    /// constraint that `strict` insists on and this version does not support.
+    /// What can be known before the fork: an empty command, a NUL in a text, an unknown user.
     pub fn new(
         exec: &Exec,
         environment: &[(String, String)],
         constraints: &Constraints,
+        elsewhere: &[ConstraintName],
     ) -> Result<Self, StartError> {
-        refuse_unsupported(constraints)?;
         let text = |stage, what: &str, text: &[u8]| {
             CString::new(text).map_err(|_| failed(stage, None, format!("{what} holds a NUL character")))
         };
@@ -92,6 +96,8 @@ impl Plan {
             umask: exec.umask.unwrap_or(DEFAULT_UMASK),
             nice: constraints.nice,
             oom_score_adj: constraints.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
+            cpus: constraints.cpus.clone().filter(|_| !elsewhere.contains(&ConstraintName::Cpus)),
+            io_priority: constraints.io_class.map(|class| io_priority_of(Some(class))),
             search_path: search_path.into(),
         })
     }
@@ -170,28 +176,6 @@ impl Plan {
     }
 }
 
-/// A strict job does not start where a constraint cannot be put in force.
-fn refuse_unsupported(constraints: &Constraints) -> Result<(), StartError> {
-    if !constraints.strict {
-        return Ok(());
-    }
-    let missing: Vec<&str> = constraints
-        .requested()
-        .iter()
-        .filter(|(name, _)| !is_supported(*name))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let detail = format!(
-        "constraints.strict is set, and {} cannot be put in force: {}; remove it, or set strict = false",
-        missing.join(", "),
-        super::priority::UNSUPPORTED
-    );
-    Err(failed(Stage::Constraint, None, detail))
-}
-
 /// Where execvp(3) would look: the name itself if it has a slash, else in each directory of PATH, of
 /// which an empty one is the working directory.
 fn candidates(program: &str, search_path: &str) -> Vec<String> {
@@ -231,7 +215,20 @@ const READY: i32 = 0;
 const NICE: i32 = 1;
 const OOM_SCORE_ADJ: i32 = 2;
 const CGROUP: i32 = 3;
+const CPUS: i32 = 4;
+const IO_CLASS: i32 = 5;
 const FIRST_STEP: i32 = 16;
+
+/// The attribute that a message says was refused.
+fn refused(code: i32) -> Option<ConstraintName> {
+    match code {
+        NICE => Some(ConstraintName::Nice),
+        OOM_SCORE_ADJ => Some(ConstraintName::OomScoreAdj),
+        CPUS => Some(ConstraintName::Cpus),
+        IO_CLASS => Some(ConstraintName::IoClass),
+        _ => None,
+    }
+}
 
 impl Step {
     const ALL: [Self; 8] = [
@@ -273,7 +270,7 @@ impl Held {
         self.pid
     }
 
-    /// Which priorities could not be set.
+    /// Which attributes could not be set.
     #[must_use]
     pub fn attempt(&self) -> &Attempt {
         &self.attempt
@@ -472,14 +469,15 @@ pub fn start(
     loop {
         match receive(&mut held.messages) {
             Ok(Some([READY, _])) => return Ok(held),
-            Ok(Some([NICE, errno])) => held.attempt.nice = Some(errno),
-            Ok(Some([OOM_SCORE_ADJ, errno])) => held.attempt.oom_score_adj = Some(errno),
             Ok(Some([CGROUP, errno])) => held.attempt.cgroup = Some(errno),
-            // Dropping `held` reaps the child in each of these cases.
-            Ok(Some([code, errno])) => {
-                let step = Step::from_code(code).unwrap_or(Step::Session);
-                return Err(held.plan.explain(step, errno));
-            }
+            Ok(Some([code, errno])) => match refused(code) {
+                Some(name) => held.attempt.refused.push((name, errno)),
+                // Dropping `held` reaps the child in each of these cases.
+                None => {
+                    let step = Step::from_code(code).unwrap_or(Step::Session);
+                    return Err(held.plan.explain(step, errno));
+                }
+            },
             Ok(None) => {
                 held.go = None;
                 let how = match held.reap() {
@@ -575,7 +573,7 @@ impl Setup<'_> {
                 self.fail(Step::Session);
             }
             reset_signals();
-            self.priorities();
+            self.attributes();
             libc::umask(self.plan.umask as libc::mode_t);
             for (from, to) in [(self.null, 0), (self.output, 1), (self.output, 2)] {
                 if libc::dup2(from, to) == -1 {
@@ -597,7 +595,7 @@ impl Setup<'_> {
 
     /// # Safety
     /// As [`Setup::child`].
-    unsafe fn priorities(&self) {
+    unsafe fn attributes(&self) {
         // SAFETY: as in `child`.
         unsafe {
             // What is not asked for is the kernel's default, not what the supervisor happens to have:
@@ -606,6 +604,22 @@ impl Setup<'_> {
             let nice = self.plan.nice.unwrap_or(0);
             if libc::setpriority(libc::PRIO_PROCESS as _, 0, nice.into()) == -1 && self.plan.nice.is_some() {
                 self.tell(NICE, errno());
+            }
+            // As with nice: not even best-effort, which would no longer follow nice.
+            let value = self.plan.io_priority.unwrap_or(0);
+            if libc::syscall(libc::SYS_ioprio_set, sys::IOPRIO_THREAD, 0, value) == -1
+                && self.plan.io_priority.is_some()
+            {
+                self.tell(IO_CLASS, errno());
+            }
+            // Unset, the affinity is what was inherited: who started the supervisor, or isolated CPUs at
+            // boot, keeps all workloads off some.
+            if let Some(cpus) = &self.plan.cpus {
+                let words = cpus.words();
+                let size = size_of_val(words);
+                if libc::syscall(libc::SYS_sched_setaffinity, 0, size, words.as_ptr()) == -1 {
+                    self.tell(CPUS, errno());
+                }
             }
             let value = self.plan.oom_score_adj.as_deref();
             if let Err(errno) = write_oom_score_adj(value.unwrap_or(c"0"))
@@ -771,7 +785,7 @@ mod tests {
     fn held(command: &[&str]) -> Held {
         let exec = format!("{{\"command\": {command:?}}}");
         let exec: Exec = serde_json::from_str(&exec).expect("an exec table");
-        let plan = Plan::new(&exec, &[], &Constraints::default()).expect("a plan");
+        let plan = Plan::new(&exec, &[], &Constraints::default(), &[]).expect("a plan");
         let null = File::options().read(true).write(true).open("/dev/null").expect("opened");
         start(plan, None, null.as_fd(), null.as_fd()).expect("set up")
     }
@@ -801,7 +815,7 @@ mod tests {
             let exec: Exec =
                 serde_json::from_value(serde_json::json!({"command": [command]})).expect("a table");
             let environment = [(String::from("KEY"), String::from(variable))];
-            Plan::new(&exec, &environment, &Constraints::default()).map_err(|error| error.stage).err()
+            Plan::new(&exec, &environment, &Constraints::default(), &[]).map_err(|error| error.stage).err()
         };
         assert_eq!(plan("a\0b", ""), Some(Stage::Exec));
         assert_eq!(plan("a", "\0"), Some(Stage::Environment));

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
+use crate::model::cpus::CpuSet;
 use crate::model::process::Pid;
 use crate::model::signal::Signal;
 
@@ -73,6 +74,56 @@ pub fn set_nice(thread: Pid, nice: i8) -> io::Result<()> {
         libc::setpriority(libc::PRIO_PROCESS as _, thread.as_raw().cast_unsigned(), libc::c_int::from(nice))
     };
     check(result.into()).map(drop)
+}
+
+/// ioprio_set(2) of one thread, not of a group or user (`IOPRIO_WHO_PROCESS`).
+pub(super) const IOPRIO_THREAD: libc::c_int = 1;
+
+/// Sets the I/O priority of one thread, as the kernel writes class and level (ioprio_set(2)).
+///
+/// # Errors
+/// `EPERM` without the privilege, `ESRCH` if the thread is gone, `ENOSYS` in a kernel without disks.
+pub fn set_io_priority(thread: Pid, value: i32) -> io::Result<()> {
+    // SAFETY: integers only.
+    let result = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_THREAD, thread.as_raw(), value) };
+    check(result).map(drop)
+}
+
+/// The I/O priority of one thread, as the kernel writes class and level (ioprio_get(2)).
+///
+/// # Errors
+/// `ESRCH` if the thread is gone, `ENOSYS` in a kernel without disks.
+pub fn io_priority(thread: Pid) -> io::Result<i32> {
+    // SAFETY: integers only.
+    let value = check(unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_THREAD, thread.as_raw()) })?;
+    i32::try_from(value).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Sets the CPUs that one thread may run on (sched_setaffinity(2)). The kernel leaves out those that are
+/// not there and those that are not in the thread's cpuset.
+///
+/// # Errors
+/// `EINVAL` if no CPU is left, `EPERM` without the privilege, `ESRCH` if the thread is gone.
+pub fn set_affinity(thread: Pid, cpus: &CpuSet) -> io::Result<()> {
+    let words = cpus.words();
+    // SAFETY: the pointer and the length in bytes are those of `words`, which the kernel only reads.
+    check(unsafe {
+        libc::syscall(libc::SYS_sched_setaffinity, thread.as_raw(), size_of_val(words), words.as_ptr())
+    })
+    .map(drop)
+}
+
+/// The CPUs that one thread may run on (sched_getaffinity(2)).
+///
+/// # Errors
+/// `ESRCH` if the thread is gone.
+pub fn affinity(thread: Pid) -> io::Result<CpuSet> {
+    // The call wants room for all CPUs that the kernel was built for: at most 8192, so far.
+    let mut words = vec![0_usize; 65_536 / usize::BITS as usize];
+    let room = size_of_val(&words[..]);
+    // SAFETY: the pointer and the length in bytes are those of `words`.
+    check(unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread.as_raw(), room, words.as_mut_ptr()) })?;
+    Ok(CpuSet::from_words(words))
 }
 
 /// What became of a child that ended.

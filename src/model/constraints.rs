@@ -1,10 +1,10 @@
 //! Constraints: what a job may ask of the kernel, and what became of it.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cpus::CpuSet;
 use super::units::ByteSize;
 
 /// The limit on CPU time. `cpu_quota` and `cpu_max` are two spellings of one thing, so there is one.
@@ -78,9 +78,9 @@ pub struct Constraints {
     /// Most processes and threads (`pids.max`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tasks_max: Option<u64>,
-    /// CPUs the workload may run on, as `0-3,8` (`cpuset.cpus`).
+    /// CPUs the workload may run on (`cpuset.cpus`, or sched_setaffinity(2) on every thread).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<String>,
+    pub cpus: Option<CpuSet>,
     /// I/O scheduling class of every thread (ioprio_set(2)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_class: Option<IoClass>,
@@ -165,15 +165,21 @@ impl Constraints {
         add(N::Nice, self.nice.map(|v| v.to_string()));
         add(N::OomScoreAdj, self.oom_score_adj.map(|v| v.to_string()));
         add(N::TasksMax, self.tasks_max.map(|v| v.to_string()));
-        add(N::Cpus, self.cpus.clone());
+        add(N::Cpus, self.cpus.as_ref().map(|v| v.to_string()));
         add(N::IoClass, self.io_class.map(|v| v.to_string()));
         list
     }
 }
 
+/// The constraints that are in force.
+#[must_use]
+pub fn in_force(statuses: &[ConstraintStatus]) -> Vec<ConstraintName> {
+    statuses.iter().filter(|status| status.applied).map(|status| status.name).collect()
+}
+
 /// One status for each constraint that is asked for: the one that is in force, if one of two mechanisms
-/// has it in force; else what the first said of it. Statuses of what is not asked for, such as a default
-/// that could not be restored, follow.
+/// has it in force; else what the first said of it that could read a value at all. Statuses of what is
+/// not asked for, such as a default that could not be restored, follow.
 #[must_use]
 pub fn merge(
     wanted: &Constraints,
@@ -182,34 +188,22 @@ pub fn merge(
 ) -> Vec<ConstraintStatus> {
     let mut rest: Vec<ConstraintStatus> = first.into_iter().chain(second).collect();
     let mut merged = Vec::new();
-    for (name, _) in wanted.requested() {
+    for (name, requested) in wanted.requested() {
         let (mut found, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|status| status.name == name);
         rest = others;
         // Stable: the first stays in front of its equals.
-        found.sort_by_key(|status| !status.applied);
-        merged.extend(found.into_iter().next());
+        found.sort_by_key(|status| (!status.applied, status.actual.is_none()));
+        merged.push(found.into_iter().next().unwrap_or_else(|| ConstraintStatus {
+            name,
+            requested,
+            applied: false,
+            actual: None,
+            backend: Backend::None,
+            reason: Some("nothing here keeps it: there is no cgroup".into()),
+        }));
     }
     merged.extend(rest);
     merged
-}
-
-/// The CPUs in a list as the kernel writes it: `0-3,8` (cpuset(7), "List format"); `None` if it is no
-/// such list.
-#[must_use]
-pub fn parse_cpus(text: &str) -> Option<BTreeSet<u16>> {
-    let number = |text: &str| text.parse::<u16>().ok();
-    let mut cpus = BTreeSet::new();
-    for part in text.split(',') {
-        let (from, to) = match part.split_once('-') {
-            Some((from, to)) => (number(from)?, number(to)?),
-            None => (number(part)?, number(part)?),
-        };
-        if from > to {
-            return None;
-        }
-        cpus.extend(from..=to);
-    }
-    Some(cpus)
 }
 
 /// What became of one constraint. `applied` only after the value was read back from the kernel.
@@ -233,7 +227,7 @@ pub struct ConstraintStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// An attribute of the processes themselves: nice, oom_score_adj.
+    /// An attribute of the processes themselves: nice, oom_score_adj, io_class, CPU affinity.
     Process,
     /// A delegated subtree of the unified hierarchy.
     CgroupV2,
@@ -282,7 +276,7 @@ mod tests {
         use ConstraintName::{Cpus, MemoryLimit, Nice, TasksMax};
         let wanted = Constraints {
             nice: Some(5),
-            cpus: Some("0".into()),
+            cpus: CpuSet::parse("0").ok(),
             memory_limit: Some(ByteSize(1)),
             ..Default::default()
         };
@@ -303,15 +297,5 @@ mod tests {
                 (TasksMax, Backend::CgroupV2)
             ]
         );
-    }
-
-    #[test]
-    fn a_list_of_cpus_is_as_the_kernel_writes_it() {
-        let cpus = |text| parse_cpus(text).map(|cpus| cpus.into_iter().collect::<Vec<_>>());
-        assert_eq!(cpus("0-2,8"), Some(vec![0, 1, 2, 8]));
-        assert_eq!(cpus("3"), Some(vec![3]));
-        for bad in ["", "2-1", "a", "1,", "-1", "0 1"] {
-            assert_eq!(cpus(bad), None, "{bad}");
-        }
     }
 }

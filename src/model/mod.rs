@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod constraints;
+pub mod cpus;
 pub mod exit;
 pub mod history;
 pub mod ids;

@@ -240,8 +240,10 @@ impl Daemon {
                 Vec::new()
             });
             let (newest, older) = current(dirs);
+            // One that never began has no report that an older one could hide.
+            let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
             for dir in older {
-                self.close_book(&job, dir);
+                self.close_book(&job, dir, began);
             }
             if let Some(dir) = newest {
                 self.take_over_run(&job, dir);
@@ -287,12 +289,13 @@ impl Daemon {
     }
 
     /// A run that was succeeded by another before its report was known to be on disk.
-    fn close_book(&mut self, job: &JobId, dir: RunDir) {
+    fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
         let Ok(sighting) = observed::look(&dir, clock::now()) else {
             remove(job, dir);
             return;
         };
-        let run = Run::resume(self, dir, sighting);
+        let mut run = Run::resume(self, dir, sighting);
+        run.followed = followed;
         if run.is_live() {
             error!(job = %job, run = %run.seen.id, "a second run of this job lives; it is left alone");
             return;

@@ -15,10 +15,11 @@ use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
 use crate::linux::cgroup::{self, Before};
+use crate::linux::clock;
+use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
-use crate::linux::{clock, priority};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::{ConstraintStatus, Constraints, merge};
+use crate::model::constraints::{ConstraintStatus, Constraints, in_force, merge};
 use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -48,6 +49,8 @@ pub struct Run {
     watch: Option<AbortHandle>,
     /// Its last report is on disk.
     pub(super) filed: bool,
+    /// Another run of the job has followed.
+    pub(super) followed: bool,
 }
 
 impl Drop for Run {
@@ -70,8 +73,18 @@ impl Run {
                 Report::starting(&spec.job, id, restarts, spec.created.wall, "starting".into())
             });
         let seen = sighting.observed(filed);
-        let mut run =
-            Self { seen, dir, spec, started: None, ended: None, report, orphaned: false, watch: None, filed };
+        let mut run = Self {
+            seen,
+            dir,
+            spec,
+            started: None,
+            ended: None,
+            report,
+            orphaned: false,
+            watch: None,
+            filed,
+            followed: false,
+        };
         run.absorb(sighting);
         run
     }
@@ -160,11 +173,15 @@ impl Run {
     /// Puts the job's constraints in force, after others were.
     fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
         let wanted = &self.seen.job.constraints;
-        let limits = match &self.spec.cgroup {
-            Some(cgroup) => self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before))),
-            None => cgroup::not_in_force(wanted, why),
+        let main = &started.process;
+        let Some(cgroup) = &self.spec.cgroup else {
+            let attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
+            return merge(wanted, cgroup::not_in_force(wanted, why), attributes);
         };
-        merge(wanted, limits, priority::apply(&started.process, wanted, Some(before)))
+        let limits = self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before)));
+        let list = || cgroup::procs(cgroup);
+        let members = Members::Listed(main, &list);
+        merge(wanted, limits.clone(), priority::apply(members, wanted, Some(before), &in_force(&limits)))
     }
 
     /// Reads the job's constraints back.
@@ -174,7 +191,8 @@ impl Run {
             Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
             None => cgroup::not_in_force(wanted, why),
         };
-        merge(wanted, limits, priority::read_back(&started.process, wanted, &priority::Attempt::default()))
+        let (members, kept) = (Members::Main(&started.process), in_force(&limits));
+        merge(wanted, limits, priority::read_back(members, wanted, &Attempt::default(), &kept))
     }
 
     /// A limit is in force for whom it holds: the workload may never have come into its cgroup, or
@@ -311,6 +329,7 @@ impl Daemon {
             orphaned: false,
             watch: None,
             filed: false,
+            followed: false,
         };
         let failed = match failed {
             Some(error) => Some(error),
@@ -633,8 +652,10 @@ impl Daemon {
 
     /// Hands over the job's report as it is now.
     fn publish(&self, job: &JobId) {
-        if let Some(run) = self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
-            self.writer.put(&run.report);
+        match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
+            Some(run) if run.followed => self.writer.file(&run.report),
+            Some(run) => self.writer.put(&run.report),
+            None => {}
         }
     }
 

@@ -36,6 +36,8 @@ struct Write {
     job: JobId,
     /// The run, if it has ended.
     ended: Option<RunId>,
+    /// No later run of the job has a report.
+    newest: bool,
     bytes: Vec<u8>,
 }
 
@@ -61,12 +63,21 @@ impl Writer {
 
     /// Hands over the newest report of a job.
     pub fn put(&self, report: &Report) {
+        self.send(report, true);
+    }
+
+    /// Hands over the last report of a run that another one of its job has followed.
+    pub fn file(&self, report: &Report) {
+        self.send(report, false);
+    }
+
+    fn send(&self, report: &Report, newest: bool) {
         let ended = report.exit_reason.is_some().then(|| report.run_id.clone());
         match (serde_json::to_vec_pretty(report), &self.sender) {
             (Ok(mut bytes), Some(sender)) => {
                 bytes.push(b'\n');
                 // The thread ends only when this end is dropped.
-                let _ = sender.send(Write { job: report.job_id.clone(), ended, bytes });
+                let _ = sender.send(Write { job: report.job_id.clone(), ended, newest, bytes });
             }
             (Err(error), _) => error!(job = %report.job_id, "report cannot be written as JSON: {error}"),
             (Ok(_), None) => {}
@@ -154,7 +165,9 @@ impl Desk {
         if let Some(run) = &write.ended {
             self.ended.insert((write.job.clone(), run.clone()), write.bytes.clone());
         }
-        self.newest.insert(write.job, (write.ended.is_some(), write.bytes));
+        if write.newest {
+            self.newest.insert(write.job, (write.ended.is_some(), write.bytes));
+        }
     }
 
     /// Writes all there is. What is written leaves the desk, what fails stays.

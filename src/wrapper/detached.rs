@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::linux::{cgroup, clock, priority, process, spawn, sys};
+use crate::linux::priority::{self, Members};
+use crate::linux::{cgroup, clock, process, spawn, sys};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::merge;
+use crate::model::constraints::{in_force, merge};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::RunId;
 use crate::model::job::{Output, Workload};
@@ -133,7 +134,8 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
     let constraints = &spec.job.constraints;
-    let plan = spawn::Plan::new(exec, &spec.environment, constraints)?;
+    let kept = in_force(&spec.limits);
+    let plan = spawn::Plan::new(exec, &spec.environment, constraints, &kept)?;
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
     let held = spawn::start(plan, spec.cgroup.as_ref(), null.as_fd(), output.as_fd())?;
@@ -148,7 +150,8 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
             &format!("entering it failed: {}", io::Error::from_raw_os_error(errno)),
         ),
     };
-    let statuses = merge(constraints, limits, priority::read_back(&main, constraints, held.attempt()));
+    let attributes = priority::read_back(Members::Main(&main), constraints, held.attempt(), &kept);
+    let statuses = merge(constraints, limits, attributes);
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {

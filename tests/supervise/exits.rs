@@ -40,7 +40,7 @@ fn a_renamed_file_starts_at_once_and_its_report_is_current_at_every_stage() {
     let report = site.await_state("clip", "completed");
     let keys: BTreeSet<&str> = report.as_object().expect("an object").keys().map(String::as_str).collect();
     let contract = "schema job_id run_id mode state intent sla_eligible tags command pid started_at ended_at \
-        duration_sec exit_code signal exit_reason platform_sla platform_sla_reason constraints usage restarts \
+        duration_sec exit_code signal exit_reason platform_sla platform_sla_reason constraints drift_corrected usage restarts \
         events next_start_at";
     assert_eq!(keys, contract.split_whitespace().collect());
     let text = |key: &str| report[key].as_str().unwrap_or_else(|| panic!("{key} is a text: {report:#}"));

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod attributes;
 mod commands;
 mod edits;
 mod exits;

@@ -49,8 +49,8 @@ fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
             N::IoWeight => ("io", "constraints.io_weight"),
             N::IoMax => ("io", "constraints.io_max"),
             N::TasksMax => ("pids", "constraints.tasks_max"),
-            N::Cpus => ("cpuset", "constraints.cpus"),
-            N::Nice | N::OomScoreAdj | N::IoClass => continue,
+            // Attributes of the processes themselves; `cpus` becomes one where there is no cpuset.
+            N::Nice | N::OomScoreAdj | N::Cpus | N::IoClass => continue,
         };
         if !controllers.contains(controller) {
             let message = format!("{name} needs the controller `{controller}`, which is missing here");

@@ -3,7 +3,7 @@
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
-use std::ops::RangeInclusive;
+use crate::model::cpus::CpuSet;
 
 pub static RULE: Rule = Rule {
     code: "cpu-not-online",
@@ -35,21 +35,9 @@ cpu_weight = 100
 
 fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
     let Some(cpus) = &context.job.constraints.cpus else { return };
-    let online = ranges(&host.online);
-    let there = |cpu: u32| online.iter().any(|range| range.contains(&cpu));
-    let missing = ranges(cpus).into_iter().flatten().find(|cpu| !there(*cpu));
-    if let Some(cpu) = missing.filter(|_| !online.is_empty()) {
+    let Ok(online) = CpuSet::parse(&host.online) else { return };
+    if let Some(cpu) = cpus.without(&online).iter().next() {
         let message = format!("there is no CPU {cpu} here: {} are online", host.online);
         problems.push(RULE.problem(value("constraints.cpus"), message).help("CPUs are counted from 0"));
     }
-}
-
-/// The ranges of a list of CPUs, which was checked before.
-fn ranges(list: &str) -> Vec<RangeInclusive<u32>> {
-    let number = |text: &str| text.trim().parse::<u32>().ok();
-    let range = |part: &str| match part.split_once('-') {
-        Some((from, to)) => Some(number(from)?..=number(to)?),
-        None => number(part).map(|one| one..=one),
-    };
-    list.split(',').filter_map(range).collect()
 }

@@ -96,7 +96,6 @@ rules! {
     sla_of_test
     stats_in_log
     stop_of_attached
-    strict_not_supported
     success_code_255
     syntax
     systemd_key

@@ -6,9 +6,8 @@ use std::path::Path;
 
 use crate::linux::cgroup::{Before, READ_ON, files};
 use crate::model::cgroup::Controller;
-use crate::model::constraints::{
-    Backend, ConstraintName as Name, ConstraintStatus, Constraints, CpuLimit, parse_cpus,
-};
+use crate::model::constraints::{Backend, ConstraintName as Name, ConstraintStatus, Constraints, CpuLimit};
+use crate::model::cpus::CpuSet;
 use crate::model::units::ByteSize;
 
 /// The kernel counts memory in pages, and rounds a limit down to whole ones; no page is larger.
@@ -40,7 +39,7 @@ enum Value {
     /// `io.max`: a line per device; no line: no device has a limit.
     Devices(Vec<String>),
     /// `cpuset.cpus`.
-    Cpus(String),
+    Cpus(CpuSet),
 }
 
 fn file_of(name: Name) -> &'static str {
@@ -88,7 +87,7 @@ fn default_of(name: Name, before: Option<&Value>) -> Value {
         (Name::CpuQuota | Name::CpuMax, _) => Value::Text("max 100000".into()),
         (Name::CpuWeight, _) => Value::Text("100".into()),
         (Name::IoWeight, _) => Value::IoWeight(None),
-        (Name::Cpus, _) => Value::Cpus(String::new()),
+        (Name::Cpus, _) => Value::Cpus(CpuSet::default()),
         (Name::IoMax, Some(Value::Devices(lines))) => {
             Value::Devices(lines.iter().map(|l| unlimited(l)).collect())
         }
@@ -223,7 +222,7 @@ fn put(dir: &Path, name: Name, value: &Value) -> Result<(), Refused> {
                 files::write(dir, "io.max", line)?;
             }
         }
-        Value::Cpus(list) => files::write(dir, "cpuset.cpus", list)?,
+        Value::Cpus(cpus) => files::write(dir, "cpuset.cpus", &cpus.to_string())?,
     }
     Ok(())
 }
@@ -308,7 +307,7 @@ fn read(dir: &Path, name: Name, value: &Value) -> io::Result<String> {
             Ok(text.lines().next().unwrap_or_default().into())
         }
         // What is written there is a wish.
-        Value::Cpus(list) if !list.is_empty() => files::read(dir, "cpuset.cpus.effective"),
+        Value::Cpus(cpus) if !cpus.is_empty() => files::read(dir, "cpuset.cpus.effective"),
         _ => files::read(dir, file_of(name)),
     }
 }
@@ -328,8 +327,8 @@ fn is(value: &Value, actual: &str) -> bool {
         }
         Value::Devices(lines) if lines.is_empty() => actual.is_empty(),
         Value::Devices(lines) => lines.iter().all(|line| has_device(actual, line)),
-        Value::Cpus(list) if list.is_empty() => actual.is_empty(),
-        Value::Cpus(list) => parse_cpus(list).is_some_and(|wanted| parse_cpus(actual) == Some(wanted)),
+        Value::Cpus(cpus) if cpus.is_empty() => actual.is_empty(),
+        Value::Cpus(cpus) => CpuSet::parse(actual).as_ref() == Ok(cpus),
     }
 }
 
@@ -409,8 +408,9 @@ mod tests {
         assert!(is(&Value::Bytes(1_048_577), "1048576"));
         assert!(!is(&Value::Bytes(1_048_576), "max"));
         assert!(!is(&Value::Bytes(1_048_576), "983039"));
-        assert!(is(&Value::Cpus("0,1,2".into()), "0-2"));
-        assert!(!is(&Value::Cpus("0-2".into()), "0-1"));
+        let cpus = |list| Value::Cpus(CpuSet::parse(list).expect("a list"));
+        assert!(is(&cpus("0,1,2"), "0-2"));
+        assert!(!is(&cpus("0-2"), "0-1"));
     }
 
     #[test]
