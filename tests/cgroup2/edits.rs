@@ -1,5 +1,7 @@
 //! Limits of a job that runs: changed by an edit, by somebody else, or not at all.
 
+use serde_json::Value;
+
 use super::ground::{ALL, Ground, assert_in_force, assert_not_in_force, constraint, in_lane};
 use crate::harness::{await_true, events, shell, sleeper};
 
@@ -90,7 +92,9 @@ fn a_limit_below_what_is_in_use_keeps_the_old_one_and_the_process() {
     ground.await_output("job", "held");
 
     ground.put("job", &holder("32MiB"));
-    let report = ground.await_event("job", "changed in place: constraints.memory_limit 128MiB -> 32MiB");
+    // On a slow machine the kernel tries for longer than the supervisor waits.
+    let tried = |report: &Value| constraint(report, "memory_limit").to_string().contains("cannot give back");
+    let report = ground.await_report("job", "the kernel's answer", tried);
     assert_not_in_force(&report, "memory_limit", "is below what the job uses and cannot give back");
     assert_not_in_force(&report, "memory_limit", "134217728 stays");
     assert_eq!(constraint(&report, "memory_limit")["actual"], "134217728");
@@ -113,27 +117,30 @@ fn what_can_be_given_back_makes_room_for_a_lower_limit() {
     }
     let ground = Ground::new("reclaim", ALL);
     ground.supervise();
-    // Its memory is the cache of files that it has read.
+    // What it uses is the cache of a file that it has read.
+    let file = ground.large_file(384 << 20);
     let reader = |limit: &str| {
-        shell(
-            &format!("[constraints]\nmemory_limit = \"{limit}\""),
-            "cat /usr/bin/* /usr/lib/*/*.so* 2>/dev/null \
-               | head -c 256M | cat >/dev/null; echo read; sleep 1000",
-        )
+        let script = format!("exec <{}; cat >/dev/null; echo read; sleep 1000", file.path().display());
+        shell(&format!("[constraints]\nmemory_limit = \"{limit}\""), &script)
     };
-    ground.put("job", &reader("400MiB"));
+    ground.put("job", &reader("512MiB"));
     ground.put("other", &sleeper("[constraints]\ncpu_quota = 50"));
     let (live, cgroup) = ground.in_cgroup("job");
     let other = ground.in_cgroup("other").1;
     ground.await_output("job", "read");
     let current = || cgroup.read("memory.current").parse::<u64>().expect("bytes");
-    assert!(current() > 64 << 20, "{}", current());
+    assert!(current() > 384 << 20, "{}", current());
+
+    // The same where it is asked for without a limit: it is slowed, and gives back.
+    ground.put("job", &reader("512MiB\"\nmemory_high = \"128MiB"));
+    cgroup.await_value("memory.high", &(128 << 20).to_string());
+    await_true("it has given back", || current() <= 128 << 20);
 
     ground.put("job", &reader("16MiB"));
-    let took = cgroup.await_value("memory.max", "16777216");
     ground.put("other", &sleeper("[constraints]\ncpu_quota = 20"));
-    let next = other.await_value("cpu.max", "20000 100000");
-    println!("room was made in {took:?}, and another job changed in {next:?}");
+    let other = other.await_value("cpu.max", "20000 100000");
+    let rest = cgroup.await_value("memory.max", "16777216");
+    println!("the other job was changed after {other:?}, and there was room {rest:?} later");
     assert!(current() <= 16 << 20, "{}", current());
     assert_eq!(cgroup.count("memory.events", "oom"), 0);
     ground.assert_untouched("job", &live);
@@ -183,7 +190,7 @@ fn limits_of_a_cgroup_that_the_workload_was_moved_from_are_not_in_force() {
 
     elsewhere.take_in(live.pid());
     ground.resync();
-    let lost = |report: &serde_json::Value| constraint(report, "cpu_quota")["applied"] == false;
+    let lost = |report: &Value| constraint(report, "cpu_quota")["applied"] == false;
     let report = ground.await_report("job", "that it is lost", lost);
     assert_not_in_force(&report, "cpu_quota", "the workload is not in its cgroup");
     assert_in_force(&report, "nice", "2");
@@ -191,12 +198,18 @@ fn limits_of_a_cgroup_that_the_workload_was_moved_from_are_not_in_force() {
     assert!(!events(&report).iter().any(|event| event.contains("put right")), "{report:#}");
     ground.resync();
     ground.settle();
-    assert_eq!(ground.said("cpu_quota 50% is not in force"), 1, "told once: {}", ground.log());
+    assert_eq!(
+        ground.said("not in force any more: cpu_quota (the workload is not in its cgroup"),
+        1,
+        "told once: {}",
+        ground.log()
+    );
 
     cgroup.take_in(live.pid());
     ground.resync();
-    let back = |report: &serde_json::Value| constraint(report, "cpu_quota")["applied"] == true;
+    let back = |report: &Value| constraint(report, "cpu_quota")["applied"] == true;
     let report = ground.await_report("job", "that it is in force again", back);
+    assert!(events(&report).contains(&"in force now: cpu_quota"), "{report:#}");
     assert_in_force(&report, "cpu_quota", "50000 100000");
     ground.assert_untouched("job", &live);
 
@@ -231,7 +244,7 @@ fn what_was_refused_is_tried_again() {
     await_true("it has given the memory back", || current() < 16 << 20);
     ground.resync();
     cgroup.await_value("memory.max", "33554432");
-    let in_force = |report: &serde_json::Value| constraint(report, "memory_limit")["applied"] == true;
+    let in_force = |report: &Value| constraint(report, "memory_limit")["applied"] == true;
     let report = ground.await_report("job", "the limit in force", in_force);
     assert_eq!(report["drift_corrected"], 0, "nobody has changed anything");
     ground.assert_untouched("job", &live);

@@ -71,7 +71,7 @@ fn what_the_main_process_leaves_behind_is_ended() {
         setsid sleep 1000 &
         setsid sh -c 'trap \"\" TERM; sleep 1000; sleep 1000' &
         mkdir $own/below; setsid sh -c \"echo 0 >$own/below/cgroup.procs; exec sleep 1000\" &
-        until [ -s $own/below/cgroup.procs ]; do :; done
+        until read -r pid <$own/below/cgroup.procs; do :; done
         echo gone; exit 3";
     ground.put("job", &shell("[stop]\ntimeout = \"300ms\"", script));
     let report = ground.ended("job");

@@ -19,6 +19,9 @@ use crate::harness::{DEADLINE, Live, Site, await_true, identify, lives, names};
 /// Where cgroup v2 is mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
 
+/// The folder of the machine below that the lane may write to.
+const HOST: &str = "/run/lane";
+
 /// The controllers of the lane's kernel.
 pub const ALL: &[&str] = &["cpu", "io", "memory", "pids"];
 
@@ -251,6 +254,14 @@ impl Ground {
         command.current_dir("/").args(["setpriv", "--clear-groups", "--reuid", &user, "--regid", &user]);
         command.arg(env!("CARGO_BIN_EXE_ffrtmp-sup"));
         self.start_command(command, &self.root, &[])
+    }
+
+    /// A file that takes up cache where it is read, and no disk: this machine's memory is small, and what
+    /// lies in it cannot be given back.
+    pub fn large_file(&self, bytes: u64) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new_in(HOST).expect("a file");
+        file.as_file().set_len(bytes).expect("it has holes");
+        file
     }
 
     /// The cgroup of a job with an ordinary name.

@@ -151,7 +151,7 @@ fn tasks_max_refuses_the_fork_that_is_too_many() {
     if !in_lane("tasks_max_refuses_the_fork_that_is_too_many") {
         return;
     }
-    let ground = Ground::new("tasks", ALL);
+    let ground = Ground::new("pids", ALL);
     ground.supervise();
     let script = "$| = 1; for ($n = 1; $n < 50; $n++) { my $pid = fork; \
                   if (!defined $pid) { print \"refused with $n: $!\\n\"; sleep 1000 } \

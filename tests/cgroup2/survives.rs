@@ -49,7 +49,7 @@ fn limits_outlive_the_wrapper_and_the_cgroup_does_not_outlive_the_run() {
     if !in_lane("limits_outlive_the_wrapper_and_the_cgroup_does_not_outlive_the_run") {
         return;
     }
-    let ground = Ground::new("orphan", ALL);
+    let ground = Ground::new("wrapperless", ALL);
     ground.supervise();
     // Its child would be nobody's to end: another session, and no wrapper to come to.
     let job = |quota: u32| {
