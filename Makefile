@@ -9,7 +9,7 @@ DIST   := $(TARGET)/dist
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cgroup2 lint fmt bench release install
+.PHONY: help demo test test-cgroup2 test-vm lint fmt bench release install units
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
@@ -25,6 +25,10 @@ test: ## everything CI runs: lints, all tests, schemas, a minute of fuzzing, doc
 test-cgroup2: ## the tests on a cgroup v2 kernel of their own (user-mode Linux), which are part of test
 	@scripts/setup test-cgroup2
 	@scripts/lane-cgroup2
+
+test-vm: ## the tests under a real systemd, in virtual machines with Debian 12 and 13; needs root
+	@scripts/setup test-vm
+	@scripts/lane-vm bookworm trixie
 
 lint: ## formatting, clippy, licences and sources of the dependencies
 	@scripts/setup lint
@@ -45,9 +49,22 @@ install: release ## install the release build; PREFIX=/usr/local, DESTDIR=
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(DIST)/ffrtmp $(DIST)/ffrtmp-sup
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp README.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/reference docs/reference/*.md
+	install -D -m 644 deployment/systemd/README.md $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/systemd.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/profiles profiles/*.toml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/examples examples/*.toml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/examples/jobs.d examples/jobs.d/*.toml
+
+# The version decides, see deployment/systemd/README.md.
+SYSTEMD  ?= $(shell systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')
+UNITS     = deployment/systemd/$(shell [ "$(SYSTEMD)" -ge 254 ] 2>/dev/null || echo before-254/)
+UNITS_DIR = $(DESTDIR)$(PREFIX)/lib/systemd
+
+units: ## install the systemd units; SYSTEMD=version, PREFIX=/usr/local, DESTDIR=
+	@[ "$(SYSTEMD)" -gt 0 ] || { echo "units: which version of systemd? Say SYSTEMD=257" >&2; exit 1; }
+	install -D -m 644 -t $(UNITS_DIR)/system $(UNITS)system/*.service
+	install -D -m 644 -t $(UNITS_DIR)/user $(UNITS)user/*.service
+	install -D -m 644 -t $(UNITS_DIR)/system/user@.service.d deployment/systemd/user@.service.d/*.conf
+	sed -i 's|/usr/local/|$(PREFIX)/|' $(UNITS_DIR)/system/ffrtmp-*.service $(UNITS_DIR)/user/ffrtmp-*.service
 
 # Built anew only when the sources changed, so that `sudo make install` needs no cargo after `make release`.
 # Static and not position-independent: every page that need not be relocated is shared by all wrappers.

@@ -16,7 +16,7 @@ use ffrtmp::lint::diagnostic::Diagnostic;
 use ffrtmp::lint::render::{Format, human};
 use ffrtmp::lint::{rules, validate};
 use ffrtmp::model::ids::JobId;
-use ffrtmp::supervisor::{daemon, preview, status};
+use ffrtmp::supervisor::{daemon, doctor, preview, status};
 use ffrtmp::telemetry::{self, LogFormat};
 
 /// For the static build: with musl's own allocator `validate` takes three times as long.
@@ -68,6 +68,12 @@ enum Command {
         /// Keep looking, until interrupted.
         #[arg(long)]
         watch: bool,
+    },
+    /// Try which limits this host can keep. Exit 0: all, 1: not all.
+    Doctor {
+        /// Print one JSON document.
+        #[arg(long)]
+        json: bool,
     },
     /// Check files: jobs, profiles, supervisor.toml.
     Validate(ValidateArgs),
@@ -199,6 +205,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
                 options.layout.jobs_d.display()
             )?;
             Ok(1)
+        }
+        Command::Doctor { json } => {
+            let layout = layout(cli.root.map(std::path::absolute).transpose().context("--root")?)?;
+            let choice = settings_of(&layout)?.cgroup;
+            let all = doctor::run(&layout, choice, json, &mut io::stdout().lock())?;
+            Ok(u8::from(!all))
         }
         Command::Validate(args) => {
             let format = args.format.into();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ffrtmp::wrapper::detached;
+use ffrtmp::wrapper::{detached, hold};
 
 /// Runs media workloads that outlive whoever started them.
 #[derive(Parser)]
@@ -30,6 +30,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         rest: Vec<OsString>,
     },
+    /// Keep the cgroup that this is started in, for jobs to live in: see ffrtmp-jobs.service
+    HoldCgroup {
+        /// Be the process that stays
+        #[arg(long, hide = true)]
+        stay: bool,
+    },
 }
 
 /// The wrapper itself failed, not the workload: as with env(1), nohup(1) and timeout(1).
@@ -50,6 +56,16 @@ fn main() -> ExitCode {
     let name = match Cli::parse().command {
         Command::Run { .. } => "run",
         Command::Attach { .. } => "attach",
+        Command::HoldCgroup { stay: true } => hold::stay(),
+        Command::HoldCgroup { stay: false } => {
+            return match hold::begin() {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(problem) => {
+                    eprintln!("ffrtmp hold-cgroup: {problem}");
+                    ExitCode::from(FAILED)
+                }
+            };
+        }
     };
     eprintln!("ffrtmp {name} is not part of this version yet; declare a job file, see ffrtmp-sup --help");
     ExitCode::from(FAILED)

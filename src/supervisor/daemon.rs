@@ -20,12 +20,13 @@ use tracing::{error, info, warn};
 
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
+use super::notify::Manager;
 use super::watch::{Notice, Watch};
 use super::writer::{Filed, Writer, private_dir};
-use super::{lock, observed};
+use super::{cgroups, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
-use crate::linux::cgroup::{self, Request, Tree};
+use crate::linux::cgroup::Tree;
 use crate::linux::clock;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
@@ -98,6 +99,7 @@ pub struct Daemon {
     verify_at: BootTime,
     /// The pause before that.
     verify_pause: Duration,
+    manager: Option<Manager>,
 }
 
 /// What is known of a job beside its declaration.
@@ -136,7 +138,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let _lock = lock::take(&layout.lock())?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
-    let cgroups = open_cgroups(&layout, &options.settings, options.cgroup_parent.as_deref())?;
+    let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         warn!("cannot become a subreaper, so an orphaned workload's exit code may be lost: {error}");
     }
@@ -167,6 +169,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             rescan_at: None,
             verify_at: clock::boot() + RESYNC,
             verify_pause: RESYNC,
+            manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
         };
@@ -193,9 +196,14 @@ impl Daemon {
         loop {
             self.settle_all();
             let now = clock::boot();
+            let live = self.manager.as_ref().map_or(0, |_| self.live());
+            let feed = self.manager.as_mut().and_then(|manager| {
+                manager.settled(now, live);
+                manager.wake()
+            });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan].into_iter().flatten().fold(self.verify_at, Ord::min);
+            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -211,6 +219,9 @@ impl Daemon {
                 Some(filed) = filed.recv() => self.filed(&filed),
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
+                    if let Some(manager) = &mut self.manager {
+                        manager.reloading();
+                    }
                     self.rescan();
                     self.verify_all();
                 }
@@ -224,10 +235,11 @@ impl Daemon {
                 () = tokio::time::sleep(next.since(now)) => self.timer(),
             }
         }
-        info!(
-            "leaving; {} left running for the next supervisor to take over",
-            count(self.live(), "workload")
-        );
+        let live = self.live();
+        if let Some(manager) = &mut self.manager {
+            manager.leaving(live);
+        }
+        info!("leaving; {} left running for the next supervisor to take over", count(live, "workload"));
         Ok(())
     }
 
@@ -547,38 +559,6 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
         let _ = events.send(event);
     });
     Ok(task.abort_handle())
-}
-
-/// Chooses what keeps the limits, and says what it is.
-fn open_cgroups(layout: &Layout, settings: &Settings, parent: Option<&Path>) -> anyhow::Result<Tree> {
-    let instance = instance_of(layout);
-    let request = Request { choice: settings.cgroup, parent, instance: &instance };
-    let survey = cgroup::open(&request).map_err(anyhow::Error::msg)?;
-    match survey.tree.why_none() {
-        Some(why) => warn!("{why}"),
-        None => {
-            let by = survey.tried.last().map(|tried| tried.backend.as_str()).unwrap_or_default();
-            let controllers: Vec<&str> = survey.tree.controllers().iter().map(|c| c.as_str()).collect();
-            info!("limits are kept by {by}: {}", controllers.join(", "));
-        }
-    }
-    Ok(survey.tree)
-}
-
-/// A name that no other supervisor of this host has: several may share a cgroup.
-#[must_use]
-pub fn instance_of(layout: &Layout) -> String {
-    if layout.state == Layout::of_root().state {
-        return "ffrtmp".into();
-    }
-    // FNV-1a: the same in every version of this program.
-    let hash = layout
-        .state
-        .as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    format!("ffrtmp-{hash:08x}")
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

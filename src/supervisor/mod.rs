@@ -1,15 +1,19 @@
 //! The supervisor: it reads what is declared, sees what runs, plans, and executes. It owns no workload.
 //!
 //! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files),
-//! `watch.rs` (hints), `observed.rs` (run directories), `execute.rs` (effects), `writer.rs` (reports
-//! on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time). `status.rs` and
-//! `preview.rs` are the commands that look without touching.
+//! `watch.rs` (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories),
+//! `execute.rs` (effects), `writer.rs` (reports on disk), `environment.rs` (what workloads inherit),
+//! `lock.rs` (one at a time), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the
+//! commands that look without touching; `doctor.rs` tries what the host can do.
 
+pub mod cgroups;
 pub mod daemon;
 pub mod declared;
+pub mod doctor;
 pub mod environment;
 pub mod execute;
 pub mod lock;
+pub mod notify;
 pub mod observed;
 pub mod preview;
 pub mod status;

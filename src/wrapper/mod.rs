@@ -2,6 +2,7 @@
 //! It has no policy. If it dies, the workload lives on.
 
 pub mod detached;
+pub mod hold;
 
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;

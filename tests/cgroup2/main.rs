@@ -16,5 +16,6 @@ mod cgroup2 {
     mod hosts;
     mod kernel;
     mod limits;
+    mod oom;
     mod survives;
 }

@@ -197,14 +197,21 @@ impl Site {
         self.start_in(Path::new("/"), &self.root, arguments)
     }
 
-    /// Starts a supervisor, and waits until it takes signals.
+    /// Starts a supervisor in a folder.
     pub fn start_in(&self, folder: &Path, root: &Path, arguments: &[&str]) -> u32 {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp-sup"));
         command.current_dir(folder);
         self.start_command(command, root, arguments)
     }
 
-    /// The same through a command that becomes the supervisor.
+    /// Starts a supervisor with more in its environment.
+    pub fn start_with_env(&self, env: &[(&str, &str)]) -> u32 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp-sup"));
+        command.current_dir("/").envs(env.iter().copied());
+        self.start_command(command, &self.root, &[])
+    }
+
+    /// Starts a command that becomes a supervisor, and waits until it takes signals.
     pub fn start_command(&self, mut command: Command, root: &Path, arguments: &[&str]) -> u32 {
         assert!(!self.is_supervised(), "one at a time");
         self.number.set(self.number.get() + 1);

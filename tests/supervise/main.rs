@@ -11,6 +11,8 @@ mod exits;
 mod files;
 mod folders;
 mod killed;
+mod notify;
 mod restarts;
+mod rlimits;
 mod stops;
 mod takeover;

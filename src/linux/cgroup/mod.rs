@@ -4,6 +4,7 @@
 //! recorded, so a run keeps its limits whatever a later supervisor's choice is. A limit counts as in
 //! force only after it was read back.
 
+pub mod counters;
 pub mod files;
 pub mod mounts;
 pub mod systemd;
@@ -92,13 +93,19 @@ pub struct Survey {
     pub tried: Vec<Tried>,
 }
 
+/// Whether systemd is the init of this host (sd_booted(3)).
+#[must_use]
+pub fn systemd_booted() -> bool {
+    Path::new(SYSTEMD_BOOTED).exists()
+}
+
 /// Chooses, and makes the cgroups that a supervisor needs.
 ///
 /// # Errors
 /// A mechanism was asked for by name and is not there.
 pub fn open(request: &Request<'_>) -> Result<Survey, String> {
     let mounts = Mounts::read().map_err(|error| format!("cannot read /proc: {error}"))?;
-    let booted = Path::new(SYSTEMD_BOOTED).exists();
+    let booted = systemd_booted();
     let mut tried = Vec::new();
     let backends: &[Backend] = match request.choice {
         Choice::Auto => &[Backend::CgroupV2, Backend::Systemd, Backend::CgroupV1],
@@ -179,6 +186,16 @@ impl Tree {
             Self::V2(tree) => tree.sweep(in_use),
             Self::V1(tree) => tree.sweep(in_use),
             Self::None(_) => {}
+        }
+    }
+
+    /// The directories below which the jobs' cgroups are made.
+    #[must_use]
+    pub fn dirs(&self) -> Vec<&Path> {
+        match self {
+            Self::V2(tree) => vec![tree.unit()],
+            Self::V1(tree) => tree.bases(),
+            Self::None(_) => Vec::new(),
         }
     }
 

@@ -29,6 +29,13 @@ impl Tree {
         self.bases.keys().copied().collect()
     }
 
+    /// The directories below which the jobs' cgroups are made.
+    #[must_use]
+    pub fn bases(&self) -> Vec<&std::path::Path> {
+        let unique: std::collections::BTreeSet<_> = self.bases.values().map(AsRef::as_ref).collect();
+        unique.into_iter().collect()
+    }
+
     /// Makes the cgroup of a run.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ use crate::model::constraints::{Backend, Constraints};
 
 /// The cgroup that the supervisor itself is in: also the name for `DelegateSubgroup=`.
 const SUPERVISOR: &str = "supervisor";
+/// The cgroup of the process that keeps a unit alive which has no other.
+const HOLDER: &str = "holder";
 const WRAPPERS: &str = "wrappers";
 const JOBS: &str = "jobs";
 
@@ -156,6 +158,19 @@ impl Drop for Tree {
             let _ = fs::remove_dir(dir);
         }
     }
+}
+
+/// Moves this process into a part of the cgroup that it is in, so that there can be others beside it: the
+/// kernel lets no cgroup have processes and controllers for its children.
+///
+/// # Errors
+/// There is no unified hierarchy with controllers, or the cgroup is not ours to divide.
+pub fn enter_holder() -> Result<(), Unavailable> {
+    let mounts =
+        Mounts::read().map_err(|error| Unavailable::Missing(format!("cannot read /proc: {error}")))?;
+    let leaf = unified(&mounts)?.own.join(HOLDER);
+    make(&leaf)?;
+    files::write(&leaf, "cgroup.procs", "0").map_err(|error| Unavailable::new("entering", &leaf, &error))
 }
 
 /// The unified hierarchy, if it has controllers.
