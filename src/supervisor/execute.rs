@@ -637,7 +637,17 @@ impl Daemon {
         }
         let found = run.read_back(started, &why);
         let known = run.report.constraints.clone();
-        let tried = if found.iter().any(|status| !status.applied && drift::was_in_force(&known, status)) {
+        let lost = found.iter().any(|status| !status.applied && drift::was_in_force(&known, status));
+        if lost
+            && !matches!(
+                PidFd::open(&started.process).map(|p| p.map(|p| p.has_exited())),
+                Ok(Some(Ok(false)))
+            )
+        {
+            // It has just ended, and that is about to be told.
+            return;
+        }
+        let tried = if lost {
             run.enforce(started, &run.seen.job.constraints, &why)
         } else if found.iter().any(may_be_granted) {
             run.try_again()

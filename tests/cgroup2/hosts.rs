@@ -15,7 +15,7 @@ fn each_limit_depends_on_its_own_controller_only() {
     }
     let ground = Ground::new("half", &["cpu", "pids"]);
     ground.supervise();
-    assert_eq!(ground.said("limits are kept by cgroup-v2: cpu, pids"), 1, "{}", ground.log());
+    assert_eq!(ground.said("limits are kept by cgroup-v2: cpu pids"), 1, "{}", ground.log());
     let limits =
         "[constraints]\ncpu_quota = 50\nmemory_limit = 64\ntasks_max = 9\nio_weight = 75\ncpus = \"0\"";
     ground.put("job", &sleeper(limits));
