@@ -11,8 +11,12 @@ mod harness;
 #[path = "."]
 mod cgroup2 {
     mod clock;
+    mod edits;
+    mod ends;
     mod ground;
+    mod hosts;
     mod kernel;
     mod limits;
     mod oom;
+    mod survives;
 }
