@@ -43,6 +43,9 @@ pub const ATTACH_UNSUPPORTED: &str =
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
 
+/// Before a limit is tried again for the first time that an edit asked for and the kernel refused.
+const VERIFY_SOON: Duration = Duration::from_millis(250);
+
 /// Rounds after which a job's plan has to have settled; it takes two.
 const MOST_ROUNDS: usize = 8;
 
@@ -94,6 +97,8 @@ pub struct Daemon {
     rescan_at: Option<BootTime>,
     /// When the limits of all jobs are read back next.
     verify_at: BootTime,
+    /// The pause before that.
+    verify_pause: Duration,
     manager: Option<Manager>,
 }
 
@@ -163,6 +168,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             timers: BTreeSet::new(),
             rescan_at: None,
             verify_at: clock::boot() + RESYNC,
+            verify_pause: RESYNC,
             manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
@@ -199,7 +205,7 @@ impl Daemon {
             });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan, feed].into_iter().flatten().min().unwrap_or(now + RESYNC);
+            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -266,11 +272,16 @@ impl Daemon {
             }
             self.dirty.insert(job);
         }
-        let in_use = self.slots.values().filter_map(|slot| slot.run.as_ref()?.cgroup()).collect::<Vec<_>>();
-        self.cgroups.sweep(&in_use);
+        self.sweep();
         if self.live() > 0 {
             info!("took over {}", count(self.live(), "running workload"));
         }
+    }
+
+    /// Removes cgroups that are nobody's any more.
+    pub(super) fn sweep(&self) {
+        let in_use = self.slots.values().filter_map(|slot| slot.run.as_ref()?.cgroup()).collect::<Vec<_>>();
+        self.cgroups.sweep(&in_use);
     }
 
     /// How many runs live.
@@ -402,8 +413,19 @@ impl Daemon {
         }
         if self.verify_at <= now {
             self.verify_all();
-            self.verify_at = now + RESYNC;
+            self.verify_pause = (self.verify_pause * 2).min(RESYNC);
+            self.verify_at = match self.rescan_at {
+                // One awakening for both.
+                Some(rescan) if self.verify_pause == RESYNC => rescan,
+                _ => now + self.verify_pause,
+            };
         }
+    }
+
+    /// A limit was refused for now: looks again soon, then after pauses that double.
+    pub(super) fn verify_soon(&mut self) {
+        self.verify_pause = VERIFY_SOON;
+        self.verify_at = self.verify_at.min(clock::boot() + VERIFY_SOON);
     }
 
     fn settle_all(&mut self) {
