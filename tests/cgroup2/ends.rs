@@ -1,7 +1,9 @@
 //! What is left of a job after its end: nothing, whatever it did.
 
+use ffrtmp::model::signal::Signal;
+
 use super::ground::{ALL, Ground, in_lane};
-use crate::harness::{await_true, events, shell};
+use crate::harness::{await_true, events, send, shell};
 
 /// Says `ready`, ignores SIGTERM, and keeps three chains of processes going, each of which is a new process
 /// in a new session at every moment. The number of tasks is limited for the test's own sake.
@@ -40,9 +42,11 @@ fn a_workload_that_forks_as_fast_as_it_can_is_ended_whole() {
     await_true("its cgroup is gone", || !cgroup.exists());
 }
 
+/// Frozen, so that no signal but SIGKILL reaches it, and without the wrapper to which orphans come: what
+/// keeps its processes together is the cgroup alone.
 #[test]
-fn a_frozen_workload_is_ended_whole() {
-    if !in_lane("a_frozen_workload_is_ended_whole") {
+fn a_frozen_workload_is_ended_whole_without_its_wrapper() {
+    if !in_lane("a_frozen_workload_is_ended_whole_without_its_wrapper") {
         return;
     }
     let ground = Ground::new("frozen", ALL);
@@ -50,6 +54,8 @@ fn a_frozen_workload_is_ended_whole() {
     ground.put("job", &forking(""));
     let (live, cgroup) = ground.in_cgroup("job");
     ground.await_output("job", "ready");
+    send(&ground.wrapper("job", &live), Signal::KILL);
+    ground.await_event("job", "the wrapper was lost");
     cgroup.write("cgroup.freeze", "1");
     await_true("it is frozen", || cgroup.count("cgroup.events", "frozen") == 1);
     assert!(live.lives());
