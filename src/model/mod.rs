@@ -12,6 +12,8 @@ pub mod job;
 pub mod process;
 pub mod report;
 pub mod rlimit;
+pub mod schedule;
 pub mod signal;
 pub mod time;
 pub mod units;
+pub mod zones;

@@ -185,7 +185,7 @@ impl Run {
 
     /// Puts the job's constraints in force, after others were.
     fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
-        let wanted = &self.seen.job.constraints;
+        let wanted = self.seen.job.in_force();
         let main = &started.process;
         let Some(cgroup) = &self.spec.cgroup else {
             let mut attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
@@ -202,13 +202,13 @@ impl Run {
 
     /// Tries to put limits in force that were refused.
     fn try_again(&self) -> Vec<ConstraintStatus> {
-        let wanted = &self.seen.job.constraints;
+        let wanted = self.seen.job.in_force();
         self.spec.cgroup.as_ref().map_or_else(Vec::new, |c| cgroup::apply(c, wanted, Before::Was(wanted)))
     }
 
     /// Reads the job's constraints back.
     fn read_back(&self, started: &Started, why: &str) -> Vec<ConstraintStatus> {
-        let wanted = &self.seen.job.constraints;
+        let wanted = self.seen.job.in_force();
         let limits = match &self.spec.cgroup {
             Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
             None => cgroup::not_in_force(wanted, why),
@@ -318,10 +318,10 @@ impl Daemon {
         };
         let (cgroup, limits) = match self.cgroups.create(job.id.as_str()) {
             Ok(cgroup) => {
-                let limits = cgroup::apply(&cgroup, &job.constraints, Before::Fresh);
+                let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
                 (Some(cgroup), limits)
             }
-            Err(why) => (None, cgroup::not_in_force(&job.constraints, &why)),
+            Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
         };
         let spec = Spec {
             version: VERSION,
@@ -408,9 +408,9 @@ impl Daemon {
         let let_go = std::mem::replace(&mut run.seen.released, false);
         let known = run.report.constraints.clone();
         if let Some(started) = &run.started
-            && before.constraints != declared.constraints
+            && before.in_force() != declared.in_force()
         {
-            run.report.constraints = run.enforce(started, &before.constraints, &why);
+            run.report.constraints = run.enforce(started, before.in_force(), &why);
         }
         run.report.describe(declared);
         let now = clock::now().wall;
@@ -648,7 +648,7 @@ impl Daemon {
             return;
         }
         let tried = if lost {
-            run.enforce(started, &run.seen.job.constraints, &why)
+            run.enforce(started, run.seen.job.in_force(), &why)
         } else if found.iter().any(may_be_granted) {
             run.try_again()
         } else {

@@ -10,6 +10,7 @@ mod harness;
 // Named as the lane, so that `cargo test -- --skip cgroup2::` leaves out what runs there.
 #[path = "."]
 mod cgroup2 {
+    mod clock;
     mod edits;
     mod ends;
     mod ground;

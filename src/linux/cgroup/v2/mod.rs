@@ -19,7 +19,7 @@ use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, Constraints};
 
 /// The cgroup that the supervisor itself is in: also the name for `DelegateSubgroup=`.
-const SUPERVISOR: &str = "supervisor";
+pub const SUPERVISOR: &str = "supervisor";
 /// The cgroup of the process that keeps a unit alive which has no other.
 const HOLDER: &str = "holder";
 const WRAPPERS: &str = "wrappers";
