@@ -2,7 +2,7 @@
 
 use ffrtmp::model::signal::Signal;
 
-use super::ground::{ALL, Ground, in_lane};
+use super::ground::{ALL, Cgroup, Ground, in_lane};
 use crate::harness::{await_true, events, send, shell};
 
 /// Says `ready`, ignores SIGTERM, and keeps three chains of processes going, each of which is a new process
@@ -19,6 +19,16 @@ fn forking(keys: &str) -> String {
     )
 }
 
+/// Waits until no process but the main one is what it was.
+fn await_forks(cgroup: &Cgroup) {
+    await_true("all have been started", || cgroup.procs().len() > 3);
+    let first = cgroup.procs();
+    await_true("all others are new", || {
+        let now = cgroup.procs();
+        now.len() > 3 && now.iter().filter(|pid| first.contains(pid)).count() == 1
+    });
+}
+
 #[test]
 fn a_workload_that_forks_as_fast_as_it_can_is_ended_whole() {
     if !in_lane("a_workload_that_forks_as_fast_as_it_can_is_ended_whole") {
@@ -28,12 +38,7 @@ fn a_workload_that_forks_as_fast_as_it_can_is_ended_whole() {
     ground.supervise();
     ground.put("job", &forking(""));
     let (live, cgroup) = ground.in_cgroup("job");
-    ground.await_output("job", "ready");
-    let first = cgroup.procs();
-    await_true("its processes change", || {
-        let now = cgroup.procs();
-        now.len() > 2 && now.iter().filter(|pid| !first.contains(pid)).count() > 2
-    });
+    await_forks(&cgroup);
     ground.put("job", &forking("enabled = false"));
     let report = ground.ended("job");
     assert_eq!((&report["state"], &report["signal"]), (&"killed".into(), &"SIGKILL".into()), "{report:#}");
@@ -53,7 +58,7 @@ fn a_frozen_workload_is_ended_whole_without_its_wrapper() {
     ground.supervise();
     ground.put("job", &forking(""));
     let (live, cgroup) = ground.in_cgroup("job");
-    ground.await_output("job", "ready");
+    await_forks(&cgroup);
     send(&ground.wrapper("job", &live), Signal::KILL);
     ground.await_event("job", "the wrapper was lost");
     cgroup.write("cgroup.freeze", "1");
