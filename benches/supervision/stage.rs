@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
 use crate::workload::{self, CHECKIN, CheckIn, LEASH, Life};
-use crate::{Bench, interrupt, process};
+use crate::{Bench, interrupt, limits, process};
 
 /// The hidden command: `__daemon SIGNAL PROGRAM [ARG...]`.
 pub const DAEMON_COMMAND: &str = "__daemon";
@@ -156,8 +156,18 @@ impl Stage {
 
     /// Renames a complete job file into place. Gives when the rename began.
     pub fn declare(&self, job: &str, text: &str) -> anyhow::Result<i64> {
-        let jobs = self.jobs()?;
-        let (temporary, path) = (jobs.join(format!(".{job}.new")), jobs.join(format!("{job}.toml")));
+        Self::put(&self.jobs()?, job, text)
+    }
+
+    /// The same with a profile that jobs share.
+    pub fn declare_profile(&self, profile: &str, text: &str) -> anyhow::Result<i64> {
+        let profiles = self.path().join("profiles.d");
+        fs::create_dir_all(&profiles).with_context(|| format!("cannot create {}", profiles.display()))?;
+        Self::put(&profiles, profile, text)
+    }
+
+    fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<i64> {
+        let (temporary, path) = (dir.join(format!(".{name}.new")), dir.join(format!("{name}.toml")));
         fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
         let before = workload::now();
         fs::rename(&temporary, &path).with_context(|| format!("cannot rename to {}", path.display()))?;
@@ -256,5 +266,6 @@ impl Drop for Stage {
         if killed > 0 {
             eprintln!("bench: {killed} processes did not end within {PATIENCE:?} of their workloads; killed");
         }
+        limits::remove_empty(&self.dir);
     }
 }
