@@ -9,19 +9,23 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use ffrtmp::linux::cgroup::mounts::Mounts;
 use ffrtmp::linux::clock;
 use ffrtmp::linux::priority::{self, Members};
 use ffrtmp::linux::process::{self, PidFd};
+use ffrtmp::model::cgroup::{Cgroup, Controller};
 use ffrtmp::model::constraints::{Backend, ConstraintName, Constraints, CpuLimit, IoClass};
 use ffrtmp::model::cpus::CpuSet;
-use ffrtmp::model::exit::{Ended, Stage, StartError, WaitStatus};
+use ffrtmp::model::exit::{Ended, ExitReason, Stage, StartError, Verdict, WaitStatus, judge};
 use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
     Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, Stop, Timeouts, Workload,
 };
 use ffrtmp::model::process::{Pid, ProcessIdentity};
+use ffrtmp::model::rlimit::{Resource, Rlimit};
 use ffrtmp::model::signal::Signal;
+use ffrtmp::model::units::ByteSize;
 use ffrtmp::runs::dir::{self, RunDir};
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
@@ -58,6 +62,7 @@ impl Place {
             user: None,
             group: None,
             umask: None,
+            rlimits: BTreeMap::new(),
             output: Output::File,
         };
         let job = Job {
@@ -525,6 +530,86 @@ fn cpus_that_are_not_there_are_told_or_strictly_refused() {
 }
 
 #[test]
+fn limits_hold_before_the_first_instruction_and_are_read_back_of_another_user_too() {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("SKIPPED limits of another user: only root can start a job as one");
+    }
+    for user in [None, Some("nobody").filter(|_| root)] {
+        let mut place = Place::shell("ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -St; ulimit -Ht");
+        place.exec().user = user.map(String::from);
+        let limit = |soft, hard| Rlimit { soft: Some(soft), hard: Some(hard) };
+        place.exec().rlimits = BTreeMap::from([
+            (Resource::Nofile, limit(200, 300)),
+            (Resource::Core, limit(0, 0)),
+            (Resource::Cpu, limit(60, 65)),
+        ]);
+        place.spec.job.constraints = Constraints { nice: Some(3), strict: true, ..Default::default() };
+        let mut run = place.start();
+        assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+        assert_eq!(place.log(), "200\n300\n0\n60\n65\n", "{user:?}");
+        let constraints = run.started().constraints;
+        let told: Vec<_> = constraints
+            .iter()
+            .map(|c| (c.name.as_str(), c.requested.as_str(), c.applied, c.actual.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("nice", "3", true, Some("3")),
+                ("rlimits.core", "0", true, Some("0")),
+                ("rlimits.cpu", "1m:1m5s", true, Some("1m:1m5s")),
+                ("rlimits.nofile", "200:300", true, Some("200:300")),
+            ]
+        );
+    }
+}
+
+#[test]
+fn a_limit_that_is_too_high_is_told_and_gets_as_near_as_it_may_or_is_strictly_refused() {
+    let mut place = Place::shell("ulimit -Sn; ulimit -Hn");
+    let hard = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).expect("ours").1;
+    // Above fs.nr_open: not for anybody.
+    let wanted = Rlimit { soft: Some(1 << 30), hard: Some(1 << 30) };
+    place.exec().rlimits = BTreeMap::from([(Resource::Nofile, wanted)]);
+    let mut run = place.start();
+    assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
+    assert_eq!(place.log(), format!("{hard}\n{hard}\n"));
+    let [status] = &run.started().constraints[..] else { panic!("one status") };
+    assert_eq!((status.applied, status.actual.as_deref()), (false, Some(hard.to_string().as_str())));
+    let reason = status.reason.as_deref().unwrap_or_default();
+    assert!(reason.starts_with("Cannot raise rlimits.nofile to 1073741824"), "{reason}");
+    assert!(reason.contains(&format!("using {hard}")) && reason.contains("CAP_SYS_RESOURCE"), "{reason}");
+
+    place.spec.job.constraints.strict = true;
+    place.spec.run_id = RunId::new(2, 2);
+    let error = place.refused();
+    assert_eq!(error.stage, Stage::Constraint);
+    assert!(error.detail.contains("rlimits.nofile is not in force"), "{}", error.detail);
+}
+
+#[test]
+fn a_user_with_too_many_processes_is_told_of_the_limit() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED a_user_with_too_many_processes: only root can start a job as another user");
+        return;
+    }
+    let mut place = Place::new(&["true"]);
+    place.exec().user = Some("nobody".into());
+    let first = Place { spec: place.spec.clone(), dir: tempfile::tempdir().expect("a directory") };
+    let mut first = Place { spec: Spec { log: first.path("log"), ..first.spec.clone() }, ..first };
+    first.exec().command = ["/bin/sh", "-c", "sleep 60 & sleep 60"].map(String::from).into();
+    let running = first.start();
+    await_some("it forks", || Some(()).filter(|()| running.family().len() == 3));
+    place.exec().rlimits = BTreeMap::from([(Resource::Nproc, Rlimit { soft: Some(1), hard: Some(1) })]);
+    let error = place.refused();
+    assert!(
+        error.detail.contains("RLIMIT_NPROC") && error.detail.contains("exec.rlimits.nproc"),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn what_the_kernel_refuses_is_told_and_does_not_stop_the_job() {
     // Whether this is refused depends on privileges; what is told has to be what is so.
     let mut place = Place::shell("cut -d' ' -f19 /proc/self/stat; cat /proc/self/oom_score_adj");
@@ -739,4 +824,135 @@ fn what_is_not_asked_for_is_not_inherited_from_us_either() {
     let ended = case.finish();
     assert_eq!(ended.ended, Ended::Waited { status: 0 }, "{}", case.log());
     assert_eq!(case.log(), "0\n77\n");
+}
+
+/// A cgroup in each hierarchy of version 1, `outer/job`, of a test's own; gone at its end.
+struct Version1 {
+    outer: BTreeMap<Controller, PathBuf>,
+}
+
+impl Version1 {
+    /// None where this host has no such hierarchies, or we may not use them.
+    fn new(test: &str) -> Option<Self> {
+        let v1 = Mounts::read().expect("proc").v1;
+        let name = format!("ffrtmp-test-{test}-{}", std::process::id());
+        let mut made = Self { outer: BTreeMap::new() };
+        for (controller, hierarchy) in v1.into_iter().filter(|(c, _)| *c != Controller::Cpuset) {
+            let outer = hierarchy.own.join(&name);
+            if outer.is_dir() || fs::create_dir(&outer).is_ok() {
+                made.outer.insert(controller, outer);
+            }
+        }
+        let all = [Controller::Memory, Controller::Cpuacct, Controller::Pids];
+        if !all.iter().all(|controller| made.outer.contains_key(controller)) {
+            println!("SKIPPED {test}: no hierarchies of cgroup v1 here that are ours to use");
+            return None;
+        }
+        Some(made)
+    }
+
+    /// The cgroup of a run.
+    fn cgroup(&self) -> Cgroup {
+        let dirs: BTreeMap<Controller, PathBuf> =
+            self.outer.iter().map(|(controller, outer)| (*controller, outer.join("job"))).collect();
+        for dir in dirs.values().filter(|dir| !dir.is_dir()) {
+            fs::create_dir(dir).expect("made");
+        }
+        Cgroup::V1 { dirs }
+    }
+
+    fn limit_memory(&self, below: &str, limit: &str) {
+        let file = self.outer[&Controller::Memory].join(below).join("memory.limit_in_bytes");
+        fs::write(file, limit).expect("written");
+    }
+}
+
+impl Drop for Version1 {
+    fn drop(&mut self) {
+        for outer in self.outer.values() {
+            // The wrapper has removed the inner one; a test that failed may have left it.
+            let _ = fs::remove_dir(outer.join("job"));
+            if let Err(error) = fs::remove_dir(outer)
+                && outer.is_dir()
+            {
+                eprintln!("left behind: {}: {error}", outer.display());
+            }
+        }
+    }
+}
+
+fn verdict(place: &Place, exited: &Exited) -> Verdict {
+    judge(&place.spec.job, &exited.ended, None, exited.evidence.as_ref())
+}
+
+#[test]
+fn version_1_tells_whose_memory_limit_was_reached() {
+    let Some(version1) = Version1::new("version_1_tells_whose_memory_limit_was_reached") else { return };
+    let mut place = Place::new(&["tail", "/dev/zero"]);
+    place.spec.job.constraints.memory_limit = Some(ByteSize(20 << 20));
+    place.spec.cgroup = Some(version1.cgroup());
+    version1.limit_memory("job", "20M");
+    let exited = place.finish();
+    let own = verdict(&place, &exited);
+    assert_eq!(
+        (own.reason, own.platform_sla, own.platform_sla_reason),
+        (ExitReason::Oom, true, "workload_oom")
+    );
+    assert!(own.message.contains("memory_limit 20MiB, with up to 20MiB in use"), "{}", own.message);
+    assert_eq!((exited.usage.oom_kills, exited.usage.memory_peak_bytes), (Some(1), Some(20 << 20)));
+    assert!(exited.usage.cpu_sec.is_some_and(|cpu| cpu > 0.0));
+
+    place.spec.run_id = RunId::new(1, 1);
+    place.spec.cgroup = Some(version1.cgroup());
+    version1.limit_memory("", "20M");
+    let above = verdict(&place, &place.finish());
+    assert_eq!((above.reason, above.platform_sla), (ExitReason::Oom, false), "{above:?}");
+    let file = version1.outer[&Controller::Memory].join("memory.limit_in_bytes").display().to_string();
+    assert!(above.platform_sla_reason == "ancestor_oom" && above.message.contains(&file), "{above:?}");
+
+    place.exec().command = vec!["sleep".into(), "60".into()];
+    place.spec.run_id = RunId::new(1, 2);
+    place.spec.cgroup = Some(version1.cgroup());
+    let mut run = place.start();
+    PidFd::open(run.main()).expect("proc").expect("it lives").send(Signal::KILL).expect("ours");
+    let sent = verdict(&place, &run.wait());
+    assert_eq!((sent.reason, sent.platform_sla), (ExitReason::Signal, true));
+    assert!(sent.message.contains("the kernel counted no kill for memory"), "{}", sent.message);
+}
+
+#[test]
+fn version_1_tells_of_a_child_that_was_killed_and_of_refused_tasks() {
+    let test = "version_1_tells_of_a_child_that_was_killed_and_of_refused_tasks";
+    let Some(version1) = Version1::new(test) else { return };
+    let mut place = Place::shell("tail /dev/zero; exit 7");
+    place.spec.cgroup = Some(version1.cgroup());
+    version1.limit_memory("job", "20M");
+    let child = verdict(&place, &place.finish());
+    assert_eq!(
+        (child.reason, child.exit_code, child.platform_sla),
+        (ExitReason::Oom, Some(7), true),
+        "{child:?}"
+    );
+
+    let mut place = Place::shell("sleep 60 & sleep 60 & sleep 60 & sleep 60 & wait");
+    place.spec.job.constraints.tasks_max = Some(3);
+    place.spec.cgroup = Some(version1.cgroup());
+    fs::write(version1.outer[&Controller::Pids].join("job/pids.max"), "3").expect("written");
+    let refused = verdict(&place, &place.finish());
+    assert_eq!((refused.reason, refused.platform_sla_reason), (ExitReason::CgroupLimit, "workload_limit"));
+    assert!(refused.message.contains("constraints.tasks_max (3)"), "{}", refused.message);
+}
+
+#[test]
+fn without_a_cgroup_nobody_guesses_who_sent_a_sigkill() {
+    let place = Place::new(&["sleep", "60"]);
+    let mut run = place.start();
+    PidFd::open(run.main()).expect("proc").expect("it lives").send(Signal::KILL).expect("ours");
+    let exited = run.wait();
+    let verdict = verdict(&place, &exited);
+    assert_eq!((verdict.reason, verdict.platform_sla), (ExitReason::Signal, true));
+    assert_eq!(exited.usage.oom_kills, None, "nobody counted");
+    // Other tests are killed for memory at the same time, or not.
+    let known = ["the kernel counted no kill for memory", "whether it was killed for memory is not known"];
+    assert!(known.iter().any(|text| verdict.message.contains(text)), "{}", verdict.message);
 }

@@ -12,7 +12,7 @@ use super::problem::{At, KeyPath, Problem};
 use super::profiles::Profiles;
 use super::schema::{
     Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, RestartTable,
-    Scalar, StopTable, TimeoutsTable, fields,
+    RlimitsTable, Scalar, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
 use crate::model::constraints::{Constraints, CpuLimit, IoClass};
@@ -23,6 +23,7 @@ use crate::model::job::{
     Timeouts, Workload,
 };
 use crate::model::process::Pid;
+use crate::model::rlimit::{Resource, Rlimit, RlimitError};
 use crate::model::signal::Signal;
 use crate::model::units::{ByteSize, UnitError, parse_duration};
 
@@ -63,6 +64,7 @@ struct ExecLayer {
     user: Option<String>,
     group: Option<String>,
     umask: Option<u32>,
+    rlimits: BTreeMap<Resource, Rlimit>,
     output: Option<Output>,
 }
 
@@ -170,10 +172,10 @@ pub fn layer(file: &JobFile, kind: FileKind) -> (Layer, Vec<Problem>) {
 pub fn overlay(base: Layer, over: Layer) -> Layer {
     let o = over;
     let (bc, oc) = (base.constraints, o.constraints);
-    let merge = |mut base: BTreeMap<String, String>, over| {
+    fn merge<K: Ord, V>(mut base: BTreeMap<K, V>, over: BTreeMap<K, V>) -> BTreeMap<K, V> {
         base.extend(over);
         base
-    };
+    }
     Layer {
         profiles: o.profiles,
         constraints: Constraints {
@@ -206,6 +208,7 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
             user: o.exec.user.or(base.exec.user),
             group: o.exec.group.or(base.exec.group),
             umask: o.exec.umask.or(base.exec.umask),
+            rlimits: merge(base.exec.rlimits, o.exec.rlimits),
             output: o.exec.output.or(base.exec.output),
         },
         attach: o.attach.or(base.attach),
@@ -235,6 +238,7 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
             user: layer.exec.user,
             group: layer.exec.group,
             umask: layer.exec.umask,
+            rlimits: layer.exec.rlimits,
             output: layer.exec.output.unwrap_or_default(),
         }),
         (None, None) => return None,
@@ -495,6 +499,7 @@ impl Reader {
             user: self.account("exec.user", table.user.as_ref()),
             group: self.account("exec.group", table.group.as_ref()),
             umask: table.umask.as_ref().and_then(|umask| self.umask(umask)),
+            rlimits: table.rlimits.as_ref().map(|table| self.rlimits(table)).unwrap_or_default(),
             output: self.choice("exec.output", table.output.as_ref()),
             env,
         }
@@ -802,6 +807,76 @@ impl Reader {
         mask
     }
 
+    fn rlimits(&mut self, table: &RlimitsTable) -> BTreeMap<Resource, Rlimit> {
+        let RlimitsTable {
+            as_,
+            core,
+            cpu,
+            data,
+            fsize,
+            memlock,
+            msgqueue,
+            nofile,
+            nproc,
+            rtprio,
+            sigpending,
+            stack,
+        } = table;
+        let given = [
+            (Resource::As, as_),
+            (Resource::Core, core),
+            (Resource::Cpu, cpu),
+            (Resource::Data, data),
+            (Resource::Fsize, fsize),
+            (Resource::Memlock, memlock),
+            (Resource::Msgqueue, msgqueue),
+            (Resource::Nofile, nofile),
+            (Resource::Nproc, nproc),
+            (Resource::Rtprio, rtprio),
+            (Resource::Sigpending, sigpending),
+            (Resource::Stack, stack),
+        ];
+        let given = given.into_iter().filter_map(|(resource, value)| Some((resource, value.as_ref()?)));
+        given.filter_map(|(resource, value)| Some((resource, self.rlimit(resource, value)?))).collect()
+    }
+
+    fn rlimit(&mut self, resource: Resource, value: &Scalar) -> Option<Rlimit> {
+        let text = match value {
+            Scalar::Integer(number) => number.to_string(),
+            Scalar::Text(text) => text.clone(),
+        };
+        let error = match Rlimit::parse(resource, &text) {
+            Ok(limit) => return Some(limit),
+            Err(error) => error,
+        };
+        let path = resource.path();
+        let (unit, example) = match resource {
+            Resource::Cpu => ("s", "90s or 10m"),
+            _ => ("MiB", "512MiB or 4GiB"),
+        };
+        let at = At::Value(KeyPath::of(path));
+        let message = format!("{path}: {error}");
+        let help = match &error {
+            RlimitError::Unit(error) => {
+                let number = text.split(':').next().unwrap_or(&text);
+                self.unit_error(path, error, number, unit, example);
+                return None;
+            }
+            RlimitError::OutOfRange { least, most, .. } => {
+                self.error("out-of-range", at, message, format!("use a value from {least} to {most}"));
+                return None;
+            }
+            RlimitError::NoCount(_) => "write a whole number, or two as \"1024:4096\"".into(),
+            RlimitError::NotSeconds(_) => "write whole seconds, as \"90s\"".into(),
+            RlimitError::SoftAboveHard { soft, hard } => {
+                format!("the soft limit comes first: \"{hard}:{soft}\"")
+            }
+            RlimitError::NoGrace => "write the soft limit alone: the hard one is 5 s above it then".into(),
+        };
+        self.error("bad-rlimit", at, message, help);
+        None
+    }
+
     pub(super) fn integer(
         &mut self,
         path: &'static str,
@@ -948,6 +1023,20 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_a_profile_and_of_the_job_are_merged_one_by_one() {
+        let profile = parse::<JobFile>("[exec.rlimits]\nnofile = 100\ncore = 0\n").value;
+        let own = parse::<JobFile>("[exec.rlimits]\nnofile = \"200:300\"\n").value;
+        let (base, _) = layer(&profile, FileKind::Profile);
+        let (over, _) = layer(&own, FileKind::Job);
+        let limits = overlay(base, over).exec.rlimits;
+        let both = |soft, hard| Rlimit { soft: Some(soft), hard: Some(hard) };
+        assert_eq!(
+            limits,
+            BTreeMap::from([(Resource::Core, both(0, 0)), (Resource::Nofile, both(200, 300))])
+        );
+    }
+
+    #[test]
     fn a_template_gives_a_job_for_each_instance() {
         let text = "instances = [\"a\", \"b\"]\n[exec]\ncommand = [\"/bin/x\", \"%i\", \"%n\", \"%%i\", \"s_%03d.ts\"]\n\
                     working_dir = \"/srv/%i\"\n";
@@ -976,6 +1065,16 @@ mod tests {
         assert_eq!(with("[constraints]\ncpus = \"3-1\"\n"), ["bad-cpus"]);
         assert_eq!(with("[constraints]\nio_max = [\"sda\"]\n"), ["bad-io-max"]);
         assert_eq!(with("[constraints]\nio_class = \"idle:3\"\n"), ["bad-io-class"]);
+        let rlimit = |rest: &str| codes(&format!("{EXEC}rlimits = {{ {rest} }}\n"));
+        assert_eq!(rlimit("nofile = 1024, core = 0, as = \"4GiB\", cpu = \"10m\""), [] as [&str; 0]);
+        assert_eq!(rlimit("nofile = -1"), ["bad-rlimit"]);
+        assert_eq!(rlimit("nofile = \"2048:1024\""), ["bad-rlimit"]);
+        assert_eq!(rlimit("nofile = \"unlimited\""), ["out-of-range"]);
+        assert_eq!(rlimit("rtprio = 100"), ["out-of-range"]);
+        assert_eq!(rlimit("fsize = 1000"), ["missing-unit"]);
+        assert_eq!(rlimit("cpu = 60"), ["missing-unit"]);
+        assert_eq!(rlimit("cpu = \"1y\""), ["bad-unit"]);
+        assert_eq!(rlimit("cpu = \"1m:1m\""), ["bad-rlimit"]);
         assert_eq!(with("[stop]\nsignal = \"SIGTREM\"\n"), ["unknown-value"]);
         assert_eq!(with("[stop]\ntimeout = \"0s\"\n"), ["out-of-range"]);
         assert_eq!(with("[restart]\npolicy = \"allways\"\n"), ["unknown-value"]);

@@ -69,9 +69,43 @@ pub struct ExecTable {
     pub group: Option<Scalar>,
     /// File mode creation mask in octal, such as "027". Default "022".
     pub umask: Option<Scalar>,
+    /// Limits of the process that is started.
+    pub rlimits: Option<RlimitsTable>,
     /// Where output goes. Default file: `<state>/logs/<job>.log`.
     #[schemars(with = "Option<Output>")]
     pub output: Option<String>,
+}
+
+/// `[exec.rlimits]`: limits of the process that is started (setrlimit(2)), one value or "SOFT:HARD".
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct RlimitsTable {
+    /// Address space of a process, such as "8GiB".
+    #[serde(rename = "as")]
+    pub as_: Option<Scalar>,
+    /// Size of a core dump: 0 for none, "1GiB", or "unlimited".
+    pub core: Option<Scalar>,
+    /// CPU time of a process, such as "10m": then SIGXCPU, and SIGKILL 5 s of CPU time later.
+    pub cpu: Option<Scalar>,
+    /// Memory for data of a process.
+    pub data: Option<Scalar>,
+    /// Size of a file that is written; at it, SIGXFSZ.
+    pub fsize: Option<Scalar>,
+    /// Memory that a process locks.
+    pub memlock: Option<Scalar>,
+    /// Bytes in message queues of the user.
+    pub msgqueue: Option<Scalar>,
+    /// Open files of a process.
+    pub nofile: Option<Scalar>,
+    /// Processes and threads of the user, not of the job: see constraints.tasks_max.
+    pub nproc: Option<Scalar>,
+    /// Real-time priority that a process may give itself, 0 to 99.
+    pub rtprio: Option<Scalar>,
+    /// Signals that wait for processes of the user.
+    pub sigpending: Option<Scalar>,
+    /// Stack of the main thread.
+    pub stack: Option<Scalar>,
 }
 
 /// `[attach]`: take over a workload that runs already; exactly one of the three.
@@ -423,6 +457,7 @@ impl Tables for JobFile {
     const TABLES: &'static [Table] = &[
         ("", fields::of::<Self>),
         ("exec", fields::of::<ExecTable>),
+        ("exec.rlimits", fields::of::<RlimitsTable>),
         ("attach", fields::of::<AttachTable>),
         ("attach.match", fields::of::<MatchTable>),
         ("constraints", fields::of::<ConstraintsTable>),

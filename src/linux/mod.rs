@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod priority;
 pub mod process;
+pub mod rlimits;
 pub mod spawn;
 pub mod sys;
 pub mod user;

@@ -18,6 +18,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::priority::{Attempt, io_priority_of};
+use super::rlimits::{self, Raw};
 use super::sys;
 use super::user::{self, Credentials};
 use crate::model::cgroup::Cgroup;
@@ -26,6 +27,7 @@ use crate::model::cpus::CpuSet;
 use crate::model::exit::{Stage, StartError, WaitStatus};
 use crate::model::job::Exec;
 use crate::model::process::Pid;
+use crate::model::rlimit::Resource;
 
 /// Where a program is looked for if the environment has no PATH (execvp(3)).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -49,6 +51,8 @@ pub struct Plan {
     cpus: Option<CpuSet>,
     /// As the kernel takes it.
     io_priority: Option<i32>,
+    /// The message if it is refused, and the limit as the kernel takes it.
+    rlimits: Vec<(i32, i32, Raw)>,
     /// For messages.
     search_path: String,
 }
@@ -98,6 +102,14 @@ impl Plan {
             oom_score_adj: constraints.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
             cpus: constraints.cpus.clone().filter(|_| !elsewhere.contains(&ConstraintName::Cpus)),
             io_priority: constraints.io_class.map(|class| io_priority_of(Some(class))),
+            rlimits: exec
+                .rlimits
+                .iter()
+                .map(|(&resource, limit)| {
+                    let (number, values) = rlimits::raw(resource, limit);
+                    (FIRST_RLIMIT + resource as i32, number, values)
+                })
+                .collect(),
             search_path: search_path.into(),
         })
     }
@@ -167,6 +179,10 @@ impl Plan {
                 "program {program:?} is of no format that the kernel executes; a script needs a first line like \
                  #!/bin/sh, a binary has to be for this machine"
             ),
+            libc::EAGAIN => format!(
+                "program {program:?} cannot be executed: its user has as many processes as RLIMIT_NPROC allows; \
+                 raise exec.rlimits.nproc, which counts all that the user runs"
+            ),
             libc::E2BIG => format!(
                 "program {program:?}: arguments and environment are longer than the kernel allows; shorten \
                  exec.command, exec.env or the env files"
@@ -218,6 +234,7 @@ const CGROUP: i32 = 3;
 const CPUS: i32 = 4;
 const IO_CLASS: i32 = 5;
 const FIRST_STEP: i32 = 16;
+const FIRST_RLIMIT: i32 = 64;
 
 /// The attribute that a message says was refused.
 fn refused(code: i32) -> Option<ConstraintName> {
@@ -226,7 +243,10 @@ fn refused(code: i32) -> Option<ConstraintName> {
         OOM_SCORE_ADJ => Some(ConstraintName::OomScoreAdj),
         CPUS => Some(ConstraintName::Cpus),
         IO_CLASS => Some(ConstraintName::IoClass),
-        _ => None,
+        code => {
+            let found = Resource::ALL.into_iter().find(|resource| FIRST_RLIMIT + *resource as i32 == code);
+            found.map(ConstraintName::Rlimit)
+        }
     }
 }
 
@@ -580,6 +600,8 @@ impl Setup<'_> {
                     self.fail(Step::Stdio);
                 }
             }
+            // While it may still have the privilege to raise them.
+            self.rlimits();
             self.credentials();
             if libc::chdir(self.plan.working_dir.as_ptr()) == -1 {
                 self.fail(Step::WorkingDir);
@@ -626,6 +648,31 @@ impl Setup<'_> {
                 && value.is_some()
             {
                 self.tell(OOM_SCORE_ADJ, errno);
+            }
+        }
+    }
+
+    /// Sets the limits; one that is above what is allowed, as near to it as can be.
+    ///
+    /// # Safety
+    /// As [`Setup::child`].
+    unsafe fn rlimits(&self) {
+        for &(code, number, wanted) in &self.plan.rlimits {
+            // SAFETY: as in `child`; prlimit(2) of this process, on the kernel's own struct of two numbers.
+            // The C libraries' calls have other ones, and some of them take locks.
+            unsafe {
+                let this = 0;
+                let (read, written) = (ptr::null_mut::<Raw>(), ptr::null::<Raw>());
+                if libc::syscall(libc::SYS_prlimit64, this, number, &raw const wanted, read) == 0 {
+                    continue;
+                }
+                self.tell(code, errno());
+                let mut allowed: Raw = [0; 2];
+                if libc::syscall(libc::SYS_prlimit64, this, number, written, &raw mut allowed) == 0 {
+                    let [_, hard] = allowed;
+                    let nearest: Raw = wanted.map(|value| value.min(hard));
+                    libc::syscall(libc::SYS_prlimit64, this, number, &raw const nearest, read);
+                }
             }
         }
     }

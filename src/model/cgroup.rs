@@ -92,7 +92,7 @@ impl Controller {
             N::IoWeight | N::IoMax => Some(Self::Io),
             N::TasksMax => Some(Self::Pids),
             N::Cpus => Some(Self::Cpuset),
-            N::Nice | N::OomScoreAdj | N::IoClass => None,
+            N::Nice | N::OomScoreAdj | N::IoClass | N::Rlimit(_) => None,
         }
     }
 }

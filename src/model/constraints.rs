@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::cpus::CpuSet;
+use super::rlimit::Resource;
 use super::units::ByteSize;
 
 /// The limit on CPU time. `cpu_quota` and `cpu_max` are two spellings of one thing, so there is one.
@@ -90,7 +91,7 @@ pub struct Constraints {
 
 /// A constraint by the name it has in a job file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String", into = "&'static str")]
 #[allow(missing_docs, reason = "named and described in Constraints")]
 pub enum ConstraintName {
     CpuQuota,
@@ -106,10 +107,29 @@ pub enum ConstraintName {
     TasksMax,
     Cpus,
     IoClass,
+    /// Of `[exec.rlimits]`: of the process that is started, and never changed in place.
+    Rlimit(Resource),
 }
 
 impl ConstraintName {
-    /// The key of a job file.
+    /// Those of `[constraints]`.
+    const OF_CONSTRAINTS: [Self; 13] = [
+        Self::CpuQuota,
+        Self::CpuMax,
+        Self::CpuWeight,
+        Self::MemoryLimit,
+        Self::MemoryHigh,
+        Self::MemorySwap,
+        Self::IoWeight,
+        Self::IoMax,
+        Self::Nice,
+        Self::OomScoreAdj,
+        Self::TasksMax,
+        Self::Cpus,
+        Self::IoClass,
+    ];
+
+    /// The key in `[constraints]`, or the path below `[exec]`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -126,7 +146,29 @@ impl ConstraintName {
             Self::TasksMax => "tasks_max",
             Self::Cpus => "cpus",
             Self::IoClass => "io_class",
+            Self::Rlimit(resource) => resource.as_str(),
         }
+    }
+}
+
+impl From<ConstraintName> for &'static str {
+    fn from(name: ConstraintName) -> Self {
+        name.as_str()
+    }
+}
+
+/// No constraint has this name.
+#[derive(Debug, thiserror::Error)]
+#[error("no constraint is named {0:?}")]
+pub struct UnknownConstraint(String);
+
+impl TryFrom<String> for ConstraintName {
+    type Error = UnknownConstraint;
+
+    fn try_from(text: String) -> Result<Self, UnknownConstraint> {
+        let limits = Resource::ALL.into_iter().map(Self::Rlimit);
+        let mut all = Self::OF_CONSTRAINTS.into_iter().chain(limits);
+        all.find(|name| name.as_str() == text).ok_or(UnknownConstraint(text))
     }
 }
 
@@ -227,7 +269,7 @@ pub struct ConstraintStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
-    /// An attribute of the processes themselves: nice, oom_score_adj, io_class, CPU affinity.
+    /// An attribute of the processes themselves: nice, oom_score_adj, io_class, CPU affinity, rlimits.
     Process,
     /// A delegated subtree of the unified hierarchy.
     CgroupV2,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::constraints::Constraints;
 use super::ids::JobId;
 use super::process::Pid;
+use super::rlimit::{Resource, Rlimit};
 use super::signal::Signal;
 use super::units::millis;
 
@@ -90,6 +91,9 @@ pub struct Exec {
     /// File mode creation mask (umask(2)); 022 without.
     #[serde(default)]
     pub umask: Option<u32>,
+    /// Limits of the process (setrlimit(2)); those not named are inherited.
+    #[serde(default)]
+    pub rlimits: BTreeMap<Resource, Rlimit>,
     /// Where standard output and standard error go.
     #[serde(default)]
     pub output: Output,

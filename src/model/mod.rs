@@ -3,12 +3,14 @@
 pub mod cgroup;
 pub mod constraints;
 pub mod cpus;
+pub mod evidence;
 pub mod exit;
 pub mod history;
 pub mod ids;
 pub mod job;
 pub mod process;
 pub mod report;
+pub mod rlimit;
 pub mod signal;
 pub mod time;
 pub mod units;

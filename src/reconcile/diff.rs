@@ -59,6 +59,13 @@ pub const FIELDS: &[Field] = &[
     ("exec.umask", Class::Restart, |job| {
         job.exec().and_then(|exec| exec.umask).map(|umask| format!("{umask:03o}")).unwrap_or_default()
     }),
+    ("exec.rlimits", Class::Restart, |job| {
+        let limits = job.exec().map(|exec| exec.rlimits.iter());
+        let shown = limits.into_iter().flatten().map(|(resource, limit)| {
+            format!("{}={}", resource.as_str().trim_start_matches("rlimits."), limit.show(*resource))
+        });
+        shown.collect::<Vec<_>>().join(" ")
+    }),
     ("exec.output", Class::Restart, |job| job.exec().map(|exec| word(&exec.output)).unwrap_or_default()),
     ("attach", Class::Restart, |job| match &job.workload {
         Workload::Attach(attach) => format!("{attach:?}"),
@@ -161,7 +168,7 @@ mod tests {
                 let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
                 let is_table = JobFile::TABLES.iter().any(|(table, _)| *table == path);
                 let other = matches!(path.as_str(), "enabled" | "instances") || path.starts_with("attach");
-                let part = path.starts_with("restart.limit.");
+                let part = path.starts_with("restart.limit.") || path.starts_with("exec.rlimits.");
                 assert!(is_table || other || part || known.contains(&path.as_str()), "{path} has no class");
             }
         }

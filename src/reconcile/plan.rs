@@ -278,7 +278,8 @@ impl Plan {
         if on_request {
             return;
         }
-        let verdict = judge(job, how, asked);
+        // What the kernel counted changes what is told, not what follows.
+        let verdict = judge(job, how, asked, None);
         let run = EndedRun { id: &run.id, history: &run.history, started, ended, verdict: &verdict };
         match restart::next(&job.restart, run) {
             Next::Start { at, history } if now >= at => self.start(job, history, StartReason::Restart),

@@ -532,7 +532,7 @@ impl<'a> Host<'a> {
                 let run = self.current();
                 assert!(!run.lives_in(boot) && !run.reported, "a last report that is none");
                 let (_, how) = run.exited.clone().expect("seen before it was planned");
-                let verdict = judge(&run.job, &how, run.stop.map(|(reason, _)| reason));
+                let verdict = judge(&run.job, &how, run.stop.map(|(reason, _)| reason), None);
                 if matches!(how, Ended::Lost(_)) {
                     assert_eq!((verdict.state, verdict.platform_sla), (State::Unknown, false), "{verdict:?}");
                 }
@@ -576,7 +576,7 @@ impl<'a> Host<'a> {
         if why == StartReason::Restart {
             let last = self.run.as_ref().expect("a restart of nothing");
             let (ended, how) = last.exited.clone().expect("it is over");
-            let verdict = judge(job, &how, last.stop.map(|(reason, _)| reason));
+            let verdict = judge(job, &how, last.stop.map(|(reason, _)| reason), None);
             assert!(job.restart.policy != RestartPolicy::Never, "the policy is never");
             if job.restart.policy == RestartPolicy::OnFailure {
                 assert!(verdict.state != State::Completed, "a success was restarted on failure");

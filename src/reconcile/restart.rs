@@ -113,7 +113,7 @@ mod tests {
 
     fn after(toml: &str, history: &StartHistory, ran: u64, status: i32) -> Next {
         let job = job("a", toml);
-        let verdict = judge(&job, &Ended::Waited { status }, None);
+        let verdict = judge(&job, &Ended::Waited { status }, None, None);
         let id = RunId::new(1, 7);
         let ended = Some(BootTime(1_000_000));
         let started = Some(BootTime(1_000_000 - ran));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::ConstraintStatus;
+use crate::model::evidence::{Counters, Evidence};
 use crate::model::exit::{Ended, StopReason};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
@@ -73,6 +74,9 @@ pub struct Started {
     /// What else is worth telling.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the kernel had counted by then, for whoever sees the end.
+    #[serde(default)]
+    pub baseline: Option<Counters>,
 }
 
 /// `exited.json`: written by the wrapper, durably, before it ends.
@@ -89,6 +93,17 @@ pub struct Exited {
     /// What it used.
     #[serde(default)]
     pub usage: Usage,
+    /// What the kernel counted meanwhile; `None` if nobody looked.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+}
+
+impl Exited {
+    /// An end of which nothing but itself is known.
+    #[must_use]
+    pub fn unmeasured(run_id: RunId, at: Moment, ended: Ended) -> Self {
+        Self { version: VERSION, run_id, at, ended, usage: Usage::default(), evidence: None }
+    }
 }
 
 /// `stop.json`: that we are ending this run. Written by the supervisor before it sends the signal,

@@ -14,13 +14,13 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
-use crate::linux::cgroup::{self, Before};
+use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::{ConstraintStatus, Constraints, in_force, merge};
-use crate::model::exit::{Ended, Stage, StartError, State, StopReason, WaitStatus, judge};
+use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
+use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Job;
@@ -40,8 +40,8 @@ pub struct Run {
     dir: RunDir,
     spec: Spec,
     started: Option<Started>,
-    /// How it ended: when, and what it used.
-    ended: Option<(Moment, Usage)>,
+    /// How it ended.
+    ended: Option<Exited>,
     report: Report,
     /// The wrapper is gone, the workload lives.
     orphaned: bool,
@@ -130,7 +130,8 @@ impl Run {
             && self.started.is_none()
         {
             // It was held, and then could not execute its program: it never ran.
-            let ran = !matches!(sighting.standing, Standing::Ended { how: Ended::NotStarted(_), .. });
+            let ran = !matches!(&sighting.standing, Standing::Ended { exited, .. }
+                if matches!(exited.ended, Ended::NotStarted(_)));
             self.note_start(&started, ran);
             self.started = Some(started);
         }
@@ -147,14 +148,14 @@ impl Run {
             }
             Standing::Ending { wrapper } => wrapper,
             Standing::NeverBegan => {
-                self.conclude(clock::now(), observed::never_began(), Usage::default());
+                self.conclude(clock::now(), observed::never_began());
                 None
             }
-            Standing::Ended { wall, how, usage, recorded, .. } => {
+            Standing::Ended { exited, recorded, .. } => {
                 if recorded {
-                    self.ended = Some((wall, usage));
+                    self.ended = Some(*exited);
                 } else {
-                    self.conclude(wall, how, usage);
+                    self.conclude(exited.at, exited.ended);
                 }
                 None
             }
@@ -162,12 +163,19 @@ impl Run {
     }
 
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
-    fn conclude(&mut self, at: Moment, ended: Ended, usage: Usage) {
-        let (version, run_id) = (VERSION, self.seen.id.clone());
-        self.ended = Some((at, usage));
-        if let Err(error) = self.dir.write_exited(&Exited { version, run_id, at, ended, usage }) {
+    fn conclude(&mut self, at: Moment, ended: Ended) {
+        let mut exited = Exited::unmeasured(self.seen.id.clone(), at, ended);
+        // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
+        if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
+            && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
+        {
+            let (evidence, usage) = counters::read(self.spec.cgroup.as_ref()).since(baseline);
+            (exited.evidence, exited.usage) = (Some(evidence), usage);
+        }
+        if let Err(error) = self.dir.write_exited(&exited) {
             warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
         }
+        self.ended = Some(exited);
     }
 
     /// Puts the job's constraints in force, after others were.
@@ -175,13 +183,16 @@ impl Run {
         let wanted = &self.seen.job.constraints;
         let main = &started.process;
         let Some(cgroup) = &self.spec.cgroup else {
-            let attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
+            let mut attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
+            attributes.extend(rlimits(started));
             return merge(wanted, cgroup::not_in_force(wanted, why), attributes);
         };
         let limits = self.inside(cgroup, started, cgroup::apply(cgroup, wanted, Before::Was(before)));
         let list = || cgroup::procs(cgroup);
         let members = Members::Listed(main, &list);
-        merge(wanted, limits.clone(), priority::apply(members, wanted, Some(before), &in_force(&limits)))
+        let mut attributes = priority::apply(members, wanted, Some(before), &in_force(&limits));
+        attributes.extend(rlimits(started));
+        merge(wanted, limits, attributes)
     }
 
     /// Reads the job's constraints back.
@@ -192,7 +203,9 @@ impl Run {
             None => cgroup::not_in_force(wanted, why),
         };
         let (members, kept) = (Members::Main(&started.process), in_force(&limits));
-        merge(wanted, limits, priority::read_back(members, wanted, &Attempt::default(), &kept))
+        let mut attributes = priority::read_back(members, wanted, &Attempt::default(), &kept);
+        attributes.extend(rlimits(started));
+        merge(wanted, limits, attributes)
     }
 
     /// A limit is in force for whom it holds: the workload may never have come into its cgroup, or
@@ -352,11 +365,11 @@ impl Daemon {
         };
         info!(job = %job.id, run = %run.seen.id, "{}", why.describe());
         if let Some(error) = failed {
-            let ended = Ended::NotStarted(error);
-            let (usage, version, run_id) = (Usage::default(), VERSION, run.seen.id.clone());
-            run.dir.write_exited(&Exited { version, run_id, at: now, ended: ended.clone(), usage })?;
-            run.seen.phase = Phase::Ended { started: None, at: Some(now.boot), how: ended, reported: false };
-            run.ended = Some((now, usage));
+            let how = Ended::NotStarted(error);
+            let exited = Exited::unmeasured(run.seen.id.clone(), now, how.clone());
+            run.dir.write_exited(&exited)?;
+            run.seen.phase = Phase::Ended { started: None, at: Some(now.boot), how, reported: false };
+            run.ended = Some(exited);
         }
         self.writer.put(&run.report);
         let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
@@ -463,7 +476,9 @@ impl Daemon {
         run.close_cgroup();
         let Phase::Ended { started, at, how, reported } = &mut run.seen.phase else { return Ok(()) };
         *reported = true;
-        let mut verdict = judge(&run.seen.job, how, run.seen.stop.map(|stop| stop.reason));
+        let asked = run.seen.stop.map(|stop| stop.reason);
+        let evidence = run.ended.as_ref().and_then(|exited| exited.evidence.as_ref());
+        let mut verdict = judge(&run.seen.job, how, asked, evidence);
         if let Outlook::Down(why) = outlook {
             verdict.message = format!("{}; {}", verdict.message, why.describe());
         }
@@ -475,7 +490,10 @@ impl Daemon {
         if never_ran {
             (run.report.pid, run.report.started_at) = (None, None);
         }
-        let (ended, usage) = run.ended.unwrap_or_else(|| (clock::now(), Usage::default()));
+        let (ended, usage) = run
+            .ended
+            .as_ref()
+            .map_or_else(|| (clock::now(), Usage::default()), |exited| (exited.at, exited.usage));
         if verdict.state == State::Completed || run.seen.stop.is_some() {
             info!(job = %job, run = %run.seen.id, "{}", verdict.message);
         } else {
@@ -537,7 +555,7 @@ impl Daemon {
             && WaitStatus::from_raw(status).is_some()
         {
             // Its wrapper died, so it became our child, and we are the ones who saw it end.
-            run.conclude(clock::now(), Ended::Waited { status }, Usage::default());
+            run.conclude(clock::now(), Ended::Waited { status });
         }
         let sighting = match observed::look(&run.dir, clock::now()) {
             Ok(sighting) => sighting,
@@ -662,6 +680,12 @@ impl Daemon {
     fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
     }
+}
+
+/// What became of the limits of the process, which are never changed in place: as at its start.
+fn rlimits(started: &Started) -> impl Iterator<Item = ConstraintStatus> {
+    let is_rlimit = |status: &&ConstraintStatus| matches!(status.name, ConstraintName::Rlimit(_));
+    started.constraints.iter().filter(is_rlimit).cloned()
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::process::ProcessIdentity;
-use crate::model::report::Usage;
 use crate::model::time::Moment;
 use crate::reconcile::plan::{Observed, Phase, StopAsked};
 use crate::runs::dir::{RecordError, RunDir};
@@ -53,13 +52,9 @@ pub enum Standing {
     Ended {
         /// When; `None` if that was in another boot.
         at: Option<Moment>,
-        /// When, on the wall.
-        wall: Moment,
-        /// How.
-        how: Ended,
-        /// What it used.
-        usage: Usage,
-        /// It stands in `exited.json`.
+        /// What `exited.json` says, or would say.
+        exited: Box<Exited>,
+        /// It stands there.
         recorded: bool,
     },
 }
@@ -123,9 +118,7 @@ fn stand(
     let same_boot = spec.boot_id == process::boot_id()?;
     let lost = |cause| Standing::Ended {
         at: same_boot.then_some(now),
-        wall: now,
-        how: Ended::Lost(cause),
-        usage: Usage::default(),
+        exited: Box::new(Exited::unmeasured(spec.run_id.clone(), now, Ended::Lost(cause))),
         recorded: false,
     };
     if wrapper_lives && same_boot {
@@ -141,8 +134,7 @@ fn stand(
     }
     if let Some(exited) = exited {
         let at = same_boot.then_some(exited.at);
-        let (wall, how, usage) = (exited.at, exited.ended, exited.usage);
-        return Ok(Standing::Ended { at, wall, how, usage, recorded: true });
+        return Ok(Standing::Ended { at, exited: Box::new(exited), recorded: true });
     }
     if started.is_none() && !exit_damaged {
         return Ok(Standing::NeverBegan);
@@ -179,8 +171,9 @@ impl Sighting {
                 let at = Some(self.spec.created.boot);
                 Phase::Ended { started: None, at, how: never_began(), reported }
             }
-            Standing::Ended { at, how, .. } => {
-                Phase::Ended { started: at.and(began), at: at.map(|at| at.boot), how: how.clone(), reported }
+            Standing::Ended { at, exited, .. } => {
+                let how = exited.ended.clone();
+                Phase::Ended { started: at.and(began), at: at.map(|at| at.boot), how, reported }
             }
         };
         Observed {

@@ -9,21 +9,25 @@ use serde::Serialize;
 
 use super::daemon::ATTACH_UNSUPPORTED;
 use super::declared::Declared;
-use super::observed::Standing;
+use super::observed::{Sighting, Standing};
 use super::{lock, survey};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
+use crate::linux::cgroup::counters;
 use crate::linux::clock;
 use crate::model::exit::State;
 use crate::model::ids::JobId;
 use crate::model::process::Pid;
-use crate::model::report::Report;
+use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
 use crate::model::units::format_duration;
 use crate::reconcile::plan::Wanted;
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// Columns of a terminal that has room for what jobs use, beside what is to be said of them.
+const WIDE: usize = 100;
 
 /// What is shown.
 #[derive(Debug, Clone)]
@@ -49,6 +53,10 @@ struct Row {
     /// Seconds that the workload has been running, or ran.
     seconds: Option<f64>,
     restarts: u32,
+    /// What it has used so far, of a job that runs in a cgroup; what it used at last is in the report.
+    usage: Option<Usage>,
+    /// Memory that it has in use now.
+    memory_bytes: Option<u64>,
     next_start_at: Option<WallTime>,
     /// Where what the job printed is, if that went to a file.
     output: Option<PathBuf>,
@@ -136,10 +144,12 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
     let errors = declared.errors(job.stem()).to_vec();
     let began = sighting.as_ref().and_then(|sighting| sighting.started.as_ref());
     let mut pid = None;
+    let (mut usage, mut memory_bytes) = (None, None);
     let mut seconds = report.as_ref().and_then(|report| report.duration_sec);
     let state = match sighting.as_ref().map(|sighting| &sighting.standing) {
         Some(Standing::Running { .. }) => {
             pid = began.map(|started| started.process.pid);
+            (usage, memory_bytes) = sighting.as_ref().map(in_use).unwrap_or_default();
             seconds = began.map(|started| clock::boot().since(started.at.boot).as_secs_f64());
             if sighting.as_ref().is_some_and(|sighting| sighting.stopping.is_some()) {
                 "stopping"
@@ -166,7 +176,28 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
     };
     let log = layout.logs().join(format!("{job}.log"));
     let output = log.metadata().is_ok_and(|meta| meta.len() > 0).then_some(log);
-    Row { job: job.clone(), state, pid, seconds, restarts, next_start_at, output, errors, note, report }
+    Row {
+        job: job.clone(),
+        state,
+        pid,
+        seconds,
+        restarts,
+        usage,
+        memory_bytes,
+        next_start_at,
+        output,
+        errors,
+        note,
+        report,
+    }
+}
+
+/// What a run has used since its start, and its memory; nothing where nobody counts.
+fn in_use(sighting: &Sighting) -> (Option<Usage>, Option<u64>) {
+    let baseline = sighting.started.as_ref().and_then(|started| started.baseline.as_ref());
+    let (Some(cgroup), Some(baseline)) = (&sighting.spec.cgroup, baseline) else { return (None, None) };
+    let sample = counters::sample(cgroup);
+    (Some(sample.usage.since(&baseline.usage)), sample.memory_bytes)
 }
 
 fn note(report: Option<&Report>, errors: &[String], next: Option<WallTime>, live: bool) -> String {
@@ -202,12 +233,27 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
         Some(width) => writeln!(out, "{}", cut(text.trim_end(), width)),
         None => writeln!(out, "{}", text.trim_end()),
     };
-    line(&format!("{:names$}  {:9}  {:>7}  {:>7}  {:>8}  NOTE", "JOB", "STATE", "PID", "TIME", "RESTARTS"))?;
+    let with_usage = rows.iter().any(|row| row.usage.is_some()) && width.is_none_or(|width| width >= WIDE);
+    let usage = |cpu: &str, memory: &str| match with_usage {
+        true => format!("  {cpu:>7}  {memory:>8}"),
+        false => String::new(),
+    };
+    let heads = usage("CPU", "MEMORY");
+    line(&format!(
+        "{:names$}  {:9}  {:>7}  {:>7}{heads}  {:>8}  NOTE",
+        "JOB", "STATE", "PID", "TIME", "RESTARTS"
+    ))?;
     for row in rows {
         let pid = row.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
+        let (cpu, memory) = (row.usage.and_then(|usage| usage.cpu_sec), row.memory_bytes);
+        let usage =
+            usage(&cpu.map_or_else(|| "-".into(), time), &memory.map_or_else(|| "-".into(), mebibytes));
         let time = row.seconds.map_or_else(|| "-".into(), time);
         let (job, note) = (cut(row.job.as_str(), names), escape(&row.note));
-        line(&format!("{job:names$}  {:9}  {pid:>7}  {time:>7}  {:>8}  {note}", row.state, row.restarts))?;
+        line(&format!(
+            "{job:names$}  {:9}  {pid:>7}  {time:>7}{usage}  {:>8}  {note}",
+            row.state, row.restarts
+        ))?;
     }
     Ok(())
 }
@@ -230,6 +276,11 @@ fn time(seconds: f64) -> String {
     second_unit.map_or(text.clone(), |(at, _)| text[..=at].to_owned())
 }
 
+/// In the unit of a bare number in a job file.
+fn mebibytes(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
+}
+
 fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
     let mut field = |name: &str, value: &str| writeln!(out, "{name:>12}: {}", escape(value));
     field("job", row.job.as_str())?;
@@ -247,6 +298,14 @@ fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(seconds) = row.seconds {
         field("time", &time(seconds))?;
+    }
+    if let Some(cpu) = row.usage.and_then(|usage| usage.cpu_sec) {
+        field("cpu time", &time(cpu))?;
+    }
+    if let Some(bytes) = row.memory_bytes {
+        let peak = row.usage.and_then(|usage| usage.memory_peak_bytes);
+        let peak = peak.map(|peak| format!(", at most {}", mebibytes(peak))).unwrap_or_default();
+        field("memory", &format!("{}{peak}", mebibytes(bytes)))?;
     }
     field("restarts", &row.restarts.to_string())?;
     if let Some(output) = &row.output {

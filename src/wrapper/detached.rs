@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::linux::cgroup::{self, counters};
 use crate::linux::priority::{self, Members};
-use crate::linux::{cgroup, clock, process, spawn, sys};
+use crate::linux::{clock, process, rlimits, spawn, sys};
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{in_force, merge};
+use crate::model::evidence::Counters;
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::RunId;
 use crate::model::job::{Output, Workload};
@@ -54,22 +56,28 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let main = match begin(&run, &lock, &ready) {
-        Ok(main) => main,
+    let begun = match begin(&run, &lock, &ready) {
+        Ok(begun) => begun,
         Err(Failure { run_id, error }) => {
-            record(&run, run_id, Ended::NotStarted(error), Usage::default());
+            record(&run, &Exited::unmeasured(run_id, clock::now(), Ended::NotStarted(error)));
             return ExitCode::SUCCESS;
         }
     };
     drop(ready);
-    let (ended, usage) = wait(&main);
-    record(&run, run_id_of(&run), ended, usage);
-    let cgroup = run.spec().ok().flatten().and_then(|spec| spec.cgroup);
-    end_leftovers(&run, &main, cgroup.as_ref());
+    record(&run, &wait(&begun, run_id_of(&run)));
+    end_leftovers(&run, &begun);
     // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
-    let _ = cgroup.as_ref().map(cgroup::remove);
+    let _ = begun.cgroup.as_ref().map(cgroup::remove);
     drop(lock);
     ExitCode::SUCCESS
+}
+
+/// A workload that runs.
+struct Begun {
+    main: ProcessIdentity,
+    cgroup: Option<Cgroup>,
+    /// What the kernel had counted before it ran.
+    baseline: Counters,
 }
 
 /// A start that failed, of which run.
@@ -89,7 +97,7 @@ fn run_id_of(run: &RunDir) -> RunId {
 
 /// Leaves the supervisor's world and starts the workload.
 #[inline(never)]
-fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<ProcessIdentity, Failure> {
+fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Begun, Failure> {
     let of_run = |error| Failure { run_id: run_id_of(run), error };
     let null =
         detach(lock, ready).map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
@@ -122,7 +130,7 @@ fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// Starts the workload, and records that it runs before its first instruction.
-fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, StartError> {
+fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError> {
     let Workload::Exec(exec) = &spec.job.workload else {
         let detail = "attaching to a running process is not supported by this version yet".into();
         return Err(StartError { stage: Stage::Wrapper, errno: None, detail });
@@ -151,7 +159,8 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         ),
     };
     let attributes = priority::read_back(Members::Main(&main), constraints, held.attempt(), &kept);
-    let statuses = merge(constraints, limits, attributes);
+    let mut statuses = merge(constraints, limits, attributes);
+    statuses.extend(rlimits::read_back(&main, &exec.rlimits, held.attempt()));
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {
@@ -159,6 +168,9 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         let detail = format!("constraints.strict is set, and {} is not in force: {reason}", status.name);
         return Err(StartError { stage: Stage::Constraint, errno: None, detail });
     }
+    // What is not in its cgroup is not counted there.
+    let counted = spec.cgroup.as_ref().filter(|_| held.attempt().cgroup.is_none());
+    let baseline = counters::read(counted);
     let started = Started {
         version: VERSION,
         run_id: spec.run_id.clone(),
@@ -167,11 +179,12 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<ProcessIdentity, S
         wrapper: process::current().map_err(proc_failed)?,
         constraints: statuses,
         notes,
+        baseline: Some(baseline.clone()),
     };
     run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
     held.go()?;
     leave_cgroup(spec.cgroup.as_ref());
-    Ok(main)
+    Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline })
 }
 
 /// Moves this process to where wrappers live. After the start, which must not wait for it: the kernel
@@ -234,24 +247,32 @@ fn open_log(path: &Path) -> Result<OwnedFd, StartError> {
 }
 
 /// Waits until the main process ends. Orphans that come to us are reaped on the way.
-fn wait(main: &ProcessIdentity) -> (Ended, Usage) {
+fn wait(begun: &Begun, run_id: RunId) -> Exited {
     loop {
         let Ok(Some(pid)) = sys::peek_exit(true) else {
             // No child is left, and the main one was never seen to end.
-            return (Ended::Lost(LostCause::WrapperLost), Usage::default());
+            return Exited::unmeasured(run_id, clock::now(), Ended::Lost(LostCause::WrapperLost));
         };
-        // Before it is reaped: then its counters are gone.
-        let io = if pid == main.pid { read_io(pid) } else { (None, None) };
-        let Ok(reaped) = sys::reap(pid) else { continue };
-        if pid == main.pid {
-            let usage = Usage {
-                cpu_sec: Some(reaped.cpu_sec),
-                memory_peak_bytes: Some(reaped.memory_peak_bytes),
-                io_read_bytes: io.0,
-                io_write_bytes: io.1,
-            };
-            return (Ended::Waited { status: reaped.status }, usage);
+        if pid != begun.main.pid {
+            // Gone already: somebody else's it is not, so it was reaped.
+            let _ = sys::reap(pid);
+            continue;
         }
+        // Before it is reaped: then its counters are gone.
+        let io = read_io(pid);
+        let Ok(reaped) = sys::reap(pid) else { continue };
+        let at = clock::now();
+        // A kill for memory was counted before the signal was sent.
+        let (evidence, used) = counters::read(begun.cgroup.as_ref()).since(&begun.baseline);
+        let usage = used.or(&Usage {
+            cpu_sec: Some(reaped.cpu_sec),
+            memory_peak_bytes: Some(reaped.memory_peak_bytes),
+            io_read_bytes: io.0,
+            io_write_bytes: io.1,
+            ..Usage::default()
+        });
+        let ended = Ended::Waited { status: reaped.status };
+        return Exited { usage, evidence: Some(evidence), ..Exited::unmeasured(run_id, at, ended) };
     }
 }
 
@@ -265,10 +286,9 @@ fn read_io(pid: Pid) -> (Option<u64>, Option<u64>) {
 
 /// Writes `exited.json`. An exit is never given up: a full disk is waited out. Only where the run
 /// directory is gone there is nobody left to tell.
-fn record(run: &RunDir, run_id: RunId, ended: Ended, usage: Usage) {
-    let exited = Exited { version: VERSION, run_id, at: clock::now(), ended, usage };
+fn record(run: &RunDir, exited: &Exited) {
     let mut pause = Duration::from_millis(50);
-    while let Err(error) = run.write_exited(&exited) {
+    while let Err(error) = run.write_exited(exited) {
         if error.kind() == io::ErrorKind::NotFound {
             return;
         }
@@ -278,7 +298,8 @@ fn record(run: &RunDir, run_id: RunId, ended: Ended, usage: Usage) {
 }
 
 /// Ends what the main process left behind: its signal once, the time the job gives, then SIGKILL.
-fn end_leftovers(run: &RunDir, main: &ProcessIdentity, cgroup: Option<&Cgroup>) {
+fn end_leftovers(run: &RunDir, begun: &Begun) {
+    let (main, cgroup) = (&begun.main, begun.cgroup.as_ref());
     let Ok(wrapper) = process::current() else { return };
     if all_gone(cgroup) {
         return;

@@ -13,4 +13,5 @@ mod cgroup2 {
     mod ground;
     mod kernel;
     mod limits;
+    mod oom;
 }

@@ -13,5 +13,6 @@ mod folders;
 mod killed;
 mod notify;
 mod restarts;
+mod rlimits;
 mod stops;
 mod takeover;

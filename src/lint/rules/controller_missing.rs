@@ -50,7 +50,7 @@ fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
             N::IoMax => ("io", "constraints.io_max"),
             N::TasksMax => ("pids", "constraints.tasks_max"),
             // Attributes of the processes themselves; `cpus` becomes one where there is no cpuset.
-            N::Nice | N::OomScoreAdj | N::Cpus | N::IoClass => continue,
+            N::Nice | N::OomScoreAdj | N::Cpus | N::IoClass | N::Rlimit(_) => continue,
         };
         if !controllers.contains(controller) {
             let message = format!("{name} needs the controller `{controller}`, which is missing here");

@@ -31,6 +31,7 @@ rules! {
     bad_io_class
     bad_io_max
     bad_name
+    bad_rlimit
     bad_umask
     bad_unit
     broken_profile

@@ -39,6 +39,7 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         "choom" => "constraints.oom_score_adj",
         "timeout" => "timeouts.run",
         "env" => "exec.env",
+        "prlimit" => "exec.rlimits",
         _ => return,
     };
     let message = format!("`{}` hides from the supervisor what {key} would show", context.program());

@@ -4,6 +4,7 @@
 //! recorded, so a run keeps its limits whatever a later supervisor's choice is. A limit counts as in
 //! force only after it was read back.
 
+pub mod counters;
 pub mod files;
 pub mod mounts;
 pub mod systemd;
