@@ -149,9 +149,18 @@ impl Stage {
 
     /// Where job files go; made when it is first asked for.
     pub fn jobs(&self) -> anyhow::Result<PathBuf> {
-        let jobs = self.path().join("jobs.d");
-        fs::create_dir_all(&jobs).with_context(|| format!("cannot create {}", jobs.display()))?;
-        Ok(jobs)
+        self.folder("jobs.d")
+    }
+
+    /// Where profiles go, likewise. A supervisor sees at once what is in folders that it found at its start.
+    pub fn profiles(&self) -> anyhow::Result<PathBuf> {
+        self.folder("profiles.d")
+    }
+
+    fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.path().join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
     }
 
     /// Renames a complete job file into place. Gives when the rename began.
@@ -161,9 +170,7 @@ impl Stage {
 
     /// The same with a profile that jobs share.
     pub fn declare_profile(&self, profile: &str, text: &str) -> anyhow::Result<i64> {
-        let profiles = self.path().join("profiles.d");
-        fs::create_dir_all(&profiles).with_context(|| format!("cannot create {}", profiles.display()))?;
-        Self::put(&profiles, profile, text)
+        Self::put(&self.profiles()?, profile, text)
     }
 
     fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<i64> {

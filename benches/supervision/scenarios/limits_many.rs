@@ -19,7 +19,9 @@ use crate::table::{Aim, Row};
 use crate::workload::{self, Life};
 use crate::{Bench, interrupt};
 
-const TIMEOUT: Duration = Duration::from_secs(300);
+/// For slow machines.
+const START: Duration = Duration::from_secs(300);
+const EFFECT: Duration = Duration::from_secs(60);
 /// How often usage is sampled in life.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// The value before the first edit.
@@ -59,6 +61,7 @@ pub fn measure(bench: &Bench, wanted: &Wanted) -> anyhow::Result<Vec<Row>> {
     }
     let mut stage = Stage::new(bench)?;
     stage.jobs()?;
+    stage.profiles()?;
     stage.supervise(bench)?;
     let host = match limits::survey(&mut stage)? {
         Ok(host) => host,
@@ -71,7 +74,7 @@ pub fn measure(bench: &Bench, wanted: &Wanted) -> anyhow::Result<Vec<Row>> {
     for (id, name) in names.iter().enumerate() {
         stage.declare(name, &format!("profiles = [\"tuned\"]\n{}", stage.job(Life::Stay, id, "")))?;
     }
-    stage.wait_for(jobs, false, TIMEOUT)?;
+    stage.wait_for(jobs, false, START)?;
     interrupt::sleep(Duration::from_secs(if bench.quick { 2 } else { 5 }))?;
     let cgroups: Vec<Cgroup> =
         names.iter().map(|name| limits::cgroup_of(&stage, name)).collect::<Result<_, _>>()?;
@@ -95,7 +98,7 @@ fn retune(bench: &Bench, stage: &Stage, limit: Limit, cgroups: &[Cgroup], row: R
         let text = limit.text(&cgroups[0], value);
         let writes = Writes::to(&files)?;
         let before = stage.declare_profile("tuned", &tuned(limit, value))?;
-        ours.push(millis(before, writes.until_all_are(&text, TIMEOUT)?) / 1000.0);
+        ours.push(millis(before, writes.until_all_are(&text, EFFECT)?) / 1000.0);
         drop(writes);
         // The reports follow; then the supervisor is idle again.
         interrupt::sleep(Duration::from_secs(if bench.quick { 1 } else { 5 }))?;
