@@ -23,7 +23,7 @@ static PROFILES: LazyLock<Profiles> = LazyLock::new(|| Profiles::build(&BTreeMap
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let facts = Facts { cores: 2, mode: Some(0o644) };
+    let facts = Facts { cores: 2, mode: Some(0o644), ..Facts::default() };
     let checked = check_job("fuzz", text, &PROFILES, &facts);
     let bad = checked.problems.iter().any(|problem| problem.level == Level::Error);
     assert_eq!(bad, checked.declared.is_empty(), "a file is either in force or has an error");

@@ -164,6 +164,8 @@ fn wrong_type(said: &str, span: Option<Range<usize>>, place: Option<&KeyPath>) -
         said.replace("expected i64", "expected an integer").replace("expected a map", "expected a table");
     let subject = place.map_or_else(|| "this value".into(), |path| format!("{path}"));
     const HELP: &[(&str, &str)] = &[
+        ("another kind of value", "where a text is meant, put it in quotes"),
+        ("expected a list of tables", "write [[name]], with two pairs of brackets, in front of each of them"),
         ("expected a boolean", "write true or false, without quotes"),
         ("expected an integer or a string", "write a whole number, or a text in quotes"),
         ("expected an integer", "write a whole number, without quotes"),
@@ -185,7 +187,7 @@ fn check_keys<T: Tables>(
     problems: &mut Vec<Problem>,
     cuts: &mut Vec<KeyPath>,
 ) {
-    let dotted = path.to_string();
+    let dotted = shape(path);
     let Some((_, known)) = T::TABLES.iter().find(|(table, _)| *table == dotted) else { return };
     let known = known();
     for (key, value) in table.iter() {
@@ -196,24 +198,51 @@ fn check_keys<T: Tables>(
             }
             continue;
         }
-        let is_table = || {
-            let below = if dotted.is_empty() { name.to_owned() } else { format!("{dotted}.{name}") };
-            T::TABLES.iter().any(|(table, _)| *table == below)
-        };
-        let expected = match value.get_ref() {
+        let place = path.clone().key(name.to_owned());
+        let below = shape(&place);
+        let is_table = || T::TABLES.iter().any(|(table, _)| *table == below);
+        let is_list = || T::TABLES.iter().any(|(table, _)| table.strip_suffix("[]") == Some(&below));
+        let (found, expected, at) = match value.get_ref() {
+            DeValue::Table(_) if is_list() => (value, "a list of tables", place.clone()),
             DeValue::Table(inner) => {
-                check_keys::<T>(inner, &path.clone().key(name.to_owned()), problems, cuts);
+                check_keys::<T>(inner, &place, problems, cuts);
                 continue;
             }
-            DeValue::Array(_) if is_table() => "a table",
-            DeValue::Datetime(_) if is_table() => "a table",
-            DeValue::Datetime(_) => "another kind of value",
+            DeValue::Array(_) if is_table() => (value, "a table", place.clone()),
+            DeValue::Array(items) if is_list() => {
+                for (n, item) in items.iter().enumerate() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        check_keys::<T>(inner, &place.clone().index(n), problems, cuts);
+                    }
+                }
+                let other = items.iter().position(|item| !matches!(item.get_ref(), DeValue::Table(_)));
+                let Some(n) = other else { continue };
+                (&items[n], "a table", place.clone().index(n))
+            }
+            DeValue::Datetime(_) if is_table() => (value, "a table", place.clone()),
+            DeValue::Datetime(_) => (value, "another kind of value", place.clone()),
             _ => continue,
         };
-        let place = path.clone().key(name.to_owned());
-        let said = format!("{}, expected {expected}", value.get_ref().type_str());
-        problems.push(wrong_type(&said, None, Some(&place)));
+        let said = format!("{}, expected {expected}", found.get_ref().type_str());
+        problems.push(wrong_type(&said, None, Some(&at)));
         cuts.push(place);
+    }
+}
+
+/// A path as [`Tables::TABLES`] has it: `schedule[].constraints`.
+fn shape(path: &KeyPath) -> String {
+    path.0.iter().fold(String::new(), |text, step| match step {
+        Step::Key(key) if text.is_empty() => key.clone().into_owned(),
+        Step::Key(key) => text + "." + key,
+        Step::Index(_) => text + "[]",
+    })
+}
+
+/// A table's heading in a file, from its path in [`Tables::TABLES`].
+fn heading(table: &str) -> String {
+    match table.strip_suffix("[]") {
+        Some(list) => format!("[[{list}]]"),
+        None => format!("[{}]", table.replace("[]", "")),
     }
 }
 
@@ -280,10 +309,11 @@ const SYSTEMD_SECTIONS: &[(&str, &str)] = &[
 
 fn unknown_key<T: Tables>(name: &str, table: &str, known: &[&str], span: Range<usize>) -> Problem {
     let place = |path: &str| match path.rsplit_once('.') {
-        Some((table, key)) => format!("`{key}` in [{table}]"),
+        Some((table, key)) => format!("`{key}` in {}", heading(table)),
         None => format!("`{path}` at the top of the file"),
     };
-    let within = if table.is_empty() { "at the top of the file".into() } else { format!("in [{table}]") };
+    let within =
+        if table.is_empty() { "at the top of the file".into() } else { format!("in {}", heading(table)) };
     let has_table = |path: &str| {
         let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
         T::TABLES.iter().any(|(known, keys)| *known == table && keys().contains(&key))
@@ -328,10 +358,16 @@ fn path_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<KeyPath> {
             return Some(here());
         }
         // Tables of a header reach no further than the header, so their entries are always tried.
-        if let DeValue::Table(inner) = value.get_ref()
-            && let Some(mut path) = path_of(inner, span)
-        {
-            path.0.splice(0..0, here().0);
+        let within = match value.get_ref() {
+            DeValue::Table(inner) => path_of(inner, span).map(|path| (here(), path)),
+            DeValue::Array(items) => items.iter().enumerate().find_map(|(n, item)| match item.get_ref() {
+                DeValue::Table(inner) => path_of(inner, span).map(|path| (here().index(n), path)),
+                _ => None,
+            }),
+            _ => None,
+        };
+        if let Some((mut path, below)) = within {
+            path.0.extend(below.0);
             return Some(path);
         }
         if encloses(&value.span(), span) {
@@ -343,18 +379,17 @@ fn path_of(table: &DeTable<'_>, span: &Range<usize>) -> Option<KeyPath> {
 
 fn remove(table: &mut DeTable<'_>, path: &[Step]) {
     let [Step::Key(first), rest @ ..] = path else { return };
-    for (key, value) in table.iter_mut() {
-        if key.get_ref() == first.as_ref() {
-            if rest.is_empty() {
-                break;
-            }
-            if let DeValue::Table(inner) = value.get_mut() {
-                remove(inner, rest);
-            }
-            return;
+    let found = table.iter_mut().find(|(key, _)| key.get_ref() == first.as_ref());
+    let (item, rest) = match (found.map(|(_, value)| value.get_mut()), rest) {
+        (Some(DeValue::Array(items)), [Step::Index(n), rest @ ..]) => {
+            (items.get_mut(*n).map(Spanned::get_mut), rest)
         }
+        found => found,
+    };
+    match (item, rest) {
+        (Some(DeValue::Table(inner)), [_, ..]) => remove(inner, rest),
+        _ => drop(table.remove(first.as_ref())),
     }
-    table.remove(first.as_ref());
 }
 
 #[cfg(test)]
@@ -429,6 +464,40 @@ mod tests {
     #[test]
     fn free_tables_have_free_keys() {
         assert_eq!(codes("[tags]\na = \"1\"\n[exec.env]\nFOO = \"x\"\n"), []);
+    }
+
+    #[test]
+    fn lists_of_tables_are_read_as_carefully() {
+        let text = "[[schedule]]\nform = \"22:00\"\nto = 6\n[schedule.constraints]\nnise = 3\nnice = \"x\"\n\
+                    [[schedule]]\nfrom = 22:00:00\ndays = \"mon\"\n";
+        let mut seen = codes(text);
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                ("unknown-key", "form".into()),
+                ("unknown-key", "nise".into()),
+                ("wrong-type", "\"mon\"".into()),
+                ("wrong-type", "\"x\"".into()),
+                ("wrong-type", "22:00:00".into()),
+                ("wrong-type", "6".into()),
+            ]
+        );
+        let schedule = parse::<JobFile>(&format!("{text}to = \"24:00\"\n")).value.schedule;
+        assert_eq!(schedule.expect("the rest of it")[1].to.as_deref(), Some("24:00"));
+        for text in [
+            "[schedule]\nfrom = \"22:00\"\n",
+            "schedule = [1]",
+            "schedule = 1",
+            "schedule = [{}, 2024-01-01]",
+        ] {
+            let seen = codes(text);
+            assert!(matches!(&seen[..], [("wrong-type", _)]), "{text}: {seen:?}");
+        }
+        let help = |text: &str| parse::<JobFile>(text).problems[0].help.clone().expect("help");
+        assert!(help("[schedule]\n").contains("[[name]]"));
+        assert_eq!(help("timezone = \"UTC\""), "it belongs elsewhere: `timezone` in [[schedule]]");
+        assert_eq!(help("[[schedule]]\nnice = 3"), "it belongs elsewhere: `nice` in [constraints]");
     }
 
     #[test]

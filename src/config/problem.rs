@@ -60,6 +60,19 @@ impl Problem {
         self.help = Some(help.into());
         self
     }
+
+    /// Moves it to where the table that it was found in stands in the file.
+    #[must_use]
+    pub fn below(mut self, table: &KeyPath) -> Self {
+        let moved = |path: KeyPath| KeyPath(table.0.iter().cloned().chain(path.0).collect());
+        self.at = match self.at {
+            At::File => At::Value(table.clone()),
+            At::Span(span) => At::Span(span),
+            At::Key(path) => At::Key(moved(path)),
+            At::Value(path) => At::Value(moved(path)),
+        };
+        self
+    }
 }
 
 /// The way to a value in a file: `exec.command[3]`.

@@ -60,6 +60,16 @@ impl Profiles {
         for name in own.keys() {
             profiles.flatten(name, 0, &own, &mut problems);
         }
+        for (name, layer) in &own {
+            let windows = layer.iter().flat_map(|layer| layer.schedule.iter().flatten());
+            for (n, window) in windows.enumerate() {
+                let Err(found) = profiles.apply(&window.profiles) else { continue };
+                let table = KeyPath::of("schedule").index(n);
+                let found = found.into_iter().map(|problem| problem.below(&table));
+                problems.entry(name.clone()).or_default().extend(found);
+                profiles.flat.insert(name.clone(), None);
+            }
+        }
         (profiles, problems)
     }
 
@@ -217,6 +227,23 @@ mod tests {
         }
         assert!(!problems["d"].is_empty());
         assert!(profiles.apply(&["a".into()]).is_err());
+    }
+
+    #[test]
+    fn the_windows_of_a_profile_name_profiles_that_are_there() {
+        let (profiles, problems) = build(&[
+            ("a", "[[schedule]]\nprofiles = [\"b\"]\n"),
+            ("b", "[[schedule]]\nprofiles = [\"a\"]\n"),
+            ("day", "[[schedule]]\nprofiles = [\"a\", \"bb\"]\n"),
+        ]);
+        assert!(
+            problems["a"].is_empty() && profiles.apply(&["a".into(), "b".into()]).is_ok(),
+            "{problems:?}"
+        );
+        let problem = &problems["day"][0];
+        assert_eq!(problem.code, "unknown-profile");
+        assert_eq!(problem.at, At::Value(KeyPath::of("schedule").index(0).key("profiles").index(1)));
+        assert!(profiles.apply(&["day".into()]).is_err());
     }
 
     #[test]

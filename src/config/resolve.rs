@@ -12,7 +12,7 @@ use super::problem::{At, KeyPath, Problem};
 use super::profiles::Profiles;
 use super::schema::{
     Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, RestartTable,
-    RlimitsTable, Scalar, StopTable, TimeoutsTable, fields,
+    RlimitsTable, Scalar, ScheduleTable, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
 use crate::model::constraints::{Constraints, CpuLimit, IoClass};
@@ -24,6 +24,7 @@ use crate::model::job::{
 };
 use crate::model::process::Pid;
 use crate::model::rlimit::{Resource, Rlimit, RlimitError};
+use crate::model::schedule::{DayTime, Days, Window};
 use crate::model::signal::Signal;
 use crate::model::units::{ByteSize, UnitError, parse_duration};
 
@@ -35,6 +36,8 @@ pub struct Layer {
     /// What it asks of the kernel.
     pub constraints: Constraints,
     strict: Option<bool>,
+    /// The windows of its schedule.
+    pub schedule: Option<Vec<WindowLayer>>,
     description: Option<String>,
     enabled: Option<bool>,
     lifecycle: Option<Lifecycle>,
@@ -66,6 +69,15 @@ struct ExecLayer {
     umask: Option<u32>,
     rlimits: BTreeMap<Resource, Rlimit>,
     output: Option<Output>,
+}
+
+/// A window of a schedule, with nothing but what it says itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowLayer {
+    /// The profiles whose constraints it takes.
+    pub profiles: Vec<String>,
+    window: Window,
+    strict: Option<bool>,
 }
 
 /// A job that a file declares.
@@ -101,6 +113,22 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
         Layer::default()
     });
     let mut merged = overlay(base, own);
+    let mut schedule = merged.schedule.take().unwrap_or_default();
+    let before = problems.len();
+    for (n, WindowLayer { profiles: names, window, strict }) in schedule.iter_mut().enumerate() {
+        match profiles.apply(names) {
+            Ok(base) => {
+                window.constraints = laid_over(base.constraints, std::mem::take(&mut window.constraints));
+                *strict = strict.or(base.strict);
+            }
+            Err(found) => {
+                let table = KeyPath::of("schedule").index(n);
+                problems.extend(found.into_iter().map(|problem| problem.below(&table)));
+            }
+        }
+    }
+    // Without its profiles a window would be judged for what it does not say.
+    merged.schedule = (problems.len() == before).then_some(schedule);
     workload_problems(file, &merged, &mut problems);
     let entries = instances(file, &mut problems);
     if entries.len() > 1 && expanded_size(&mut merged, entries.len()) > MOST_EXPANDED {
@@ -171,29 +199,15 @@ pub fn layer(file: &JobFile, kind: FileKind) -> (Layer, Vec<Problem>) {
 #[must_use]
 pub fn overlay(base: Layer, over: Layer) -> Layer {
     let o = over;
-    let (bc, oc) = (base.constraints, o.constraints);
     fn merge<K: Ord, V>(mut base: BTreeMap<K, V>, over: BTreeMap<K, V>) -> BTreeMap<K, V> {
         base.extend(over);
         base
     }
     Layer {
         profiles: o.profiles,
-        constraints: Constraints {
-            cpu: oc.cpu.or(bc.cpu),
-            cpu_weight: oc.cpu_weight.or(bc.cpu_weight),
-            memory_limit: oc.memory_limit.or(bc.memory_limit),
-            memory_high: oc.memory_high.or(bc.memory_high),
-            memory_swap: oc.memory_swap.or(bc.memory_swap),
-            io_weight: oc.io_weight.or(bc.io_weight),
-            io_max: oc.io_max.or(bc.io_max),
-            nice: oc.nice.or(bc.nice),
-            oom_score_adj: oc.oom_score_adj.or(bc.oom_score_adj),
-            tasks_max: oc.tasks_max.or(bc.tasks_max),
-            cpus: oc.cpus.or(bc.cpus),
-            io_class: oc.io_class.or(bc.io_class),
-            strict: false,
-        },
+        constraints: laid_over(base.constraints, o.constraints),
         strict: o.strict.or(base.strict),
+        schedule: o.schedule.or(base.schedule),
         description: o.description.or(base.description),
         enabled: o.enabled.or(base.enabled),
         lifecycle: o.lifecycle.or(base.lifecycle),
@@ -225,6 +239,25 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
     }
 }
 
+/// Constraints with others laid over them. `strict` is not among them: a layer has its own.
+fn laid_over(base: Constraints, over: Constraints) -> Constraints {
+    Constraints {
+        cpu: over.cpu.or(base.cpu),
+        cpu_weight: over.cpu_weight.or(base.cpu_weight),
+        memory_limit: over.memory_limit.or(base.memory_limit),
+        memory_high: over.memory_high.or(base.memory_high),
+        memory_swap: over.memory_swap.or(base.memory_swap),
+        io_weight: over.io_weight.or(base.io_weight),
+        io_max: over.io_max.or(base.io_max),
+        nice: over.nice.or(base.nice),
+        oom_score_adj: over.oom_score_adj.or(base.oom_score_adj),
+        tasks_max: over.tasks_max.or(base.tasks_max),
+        cpus: over.cpus.or(base.cpus),
+        io_class: over.io_class.or(base.io_class),
+        strict: false,
+    }
+}
+
 /// Fills in the defaults. `None` without a workload, which [`workload_problems`] has told.
 fn finish(id: JobId, layer: Layer) -> Option<Declared> {
     let lifecycle = layer.lifecycle.unwrap_or_default();
@@ -244,6 +277,11 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
         (None, None) => return None,
     };
     let attached = matches!(workload, Workload::Attach(_));
+    let strict = layer.strict.unwrap_or(false);
+    let window = |WindowLayer { window, strict: own, .. }| {
+        let constraints = laid_over(layer.constraints.clone(), window.constraints);
+        Window { constraints: Constraints { strict: own.unwrap_or(strict), ..constraints }, ..window }
+    };
     let job = Job {
         id,
         description: layer.description,
@@ -252,7 +290,9 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
         intent: layer.intent.unwrap_or_default(),
         sla_eligible: layer.sla_eligible.unwrap_or(false),
         tags: layer.tags,
-        constraints: Constraints { strict: layer.strict.unwrap_or(false), ..layer.constraints },
+        schedule: layer.schedule.into_iter().flatten().map(window).collect(),
+        active: None,
+        constraints: Constraints { strict, ..layer.constraints },
         restart: Restart {
             policy: layer.policy.unwrap_or(match lifecycle {
                 Lifecycle::Oneshot => RestartPolicy::Never,
@@ -311,6 +351,9 @@ fn workload_problems(file: &JobFile, merged: &Layer, problems: &mut Vec<Problem>
 /// any machine, and little enough that no file can fill the memory.
 const MOST_INSTANCES: usize = 1_000;
 const MOST_EXPANDED: usize = 16 << 20;
+
+/// Most windows of a schedule: they are compared with each other, and each is a copy of all constraints.
+const MOST_WINDOWS: usize = 32;
 
 /// An upper bound of the bytes that the values of a template come to in all its instances.
 fn expanded_size(layer: &mut Layer, entries: usize) -> usize {
@@ -464,6 +507,7 @@ impl Reader {
         let constraints = file.constraints.clone().unwrap_or_default();
         layer.strict = constraints.strict;
         layer.constraints = self.constraints(&constraints);
+        layer.schedule = file.schedule.as_ref().map(|tables| self.schedule(tables));
         self.restart(file.restart.as_ref().unwrap_or(&RestartTable::default()), &mut layer);
         let stop = file.stop.as_ref();
         self.stop(stop.unwrap_or(&StopTable::default()), &mut layer);
@@ -697,6 +741,96 @@ impl Reader {
             "write \"idle\", \"best-effort:0\" to \"best-effort:7\", or \"realtime:0\" to \"realtime:7\"",
         );
         None
+    }
+
+    fn schedule(&mut self, tables: &[ScheduleTable]) -> Vec<WindowLayer> {
+        let path = KeyPath::of("schedule");
+        if tables.len() > MOST_WINDOWS {
+            self.error(
+                "too-many-windows",
+                At::Key(path),
+                format!("`schedule` has {} windows; at most {MOST_WINDOWS} are allowed", tables.len()),
+                "days that are alike can share a window: days = [\"mon-fri\"]",
+            );
+            return Vec::new();
+        }
+        let mut windows = Vec::new();
+        let mut good = true;
+        for (n, table) in tables.iter().enumerate() {
+            let mut read = Self::default();
+            windows.extend(read.window(table));
+            good &= read.problems.is_empty();
+            let table = path.clone().index(n);
+            self.problems.extend(read.problems.into_iter().map(|problem| problem.below(&table)));
+        }
+        // With one missing the others would have wrong places.
+        if good { windows } else { Vec::new() }
+    }
+
+    /// A window; places are told from its own table on.
+    fn window(&mut self, table: &ScheduleTable) -> Option<WindowLayer> {
+        let days = match &table.days {
+            None => Some(Days::ALL),
+            Some(names) => {
+                let known = names.iter().enumerate().map(|(n, name)| self.days(n, name));
+                known.collect::<Vec<_>>().into_iter().try_fold(Days::NONE, |days, more| Some(days.and(more?)))
+            }
+        };
+        let from = table.from.as_ref().map_or(Some(DayTime::START), |text| self.day_time("from", text));
+        let to = table.to.as_ref().map_or(Some(DayTime::END), |text| self.day_time("to", text));
+        // Both are midnight; as an end it is that of the day.
+        let to = to.map(|to| if to == DayTime::START { DayTime::END } else { to });
+        let timezone = self.text("timezone", table.timezone.as_ref());
+        let constraints =
+            self.constraints(table.constraints.as_ref().unwrap_or(&ConstraintsTable::default()));
+        let (days, from, to) = (days?, from?, to?);
+        if days == Days::NONE {
+            let at = At::Value(KeyPath::of("days"));
+            let help = "name a day, or leave `days` out for every day";
+            self.error("schedule-never", at, "the window begins on no day", help);
+        }
+        if from == to || from == DayTime::END {
+            let message = format!("the window goes from {from} to {to}, which is no time at all");
+            let help = "for a whole day leave `from` and `to` out, or write \"00:00\" and \"24:00\"";
+            self.error("schedule-never", At::Value(KeyPath::of("from")), message, help);
+        }
+        let window = Window { days, from, to, timezone, constraints };
+        let profiles = table.profiles.clone().unwrap_or_default();
+        Some(WindowLayer { profiles, window, strict: table.constraints.as_ref().and_then(|c| c.strict) })
+    }
+
+    fn days(&mut self, n: usize, name: &str) -> Option<Days> {
+        let days = Days::parse(name);
+        if days.is_none() {
+            let known = || Days::NAMES.iter().map(|(name, _)| *name);
+            // Written out, as in `monday`.
+            let near =
+                known().take(7).find(|day| name.to_lowercase().starts_with(day) && !name.contains('-'));
+            let help = match near.or_else(|| nearest(name, known())) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!(
+                    "write one of {}, or a range as \"mon-fri\"",
+                    known().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            let at = At::Value(KeyPath::of("days").index(n));
+            self.error("unknown-value", at, format!("{name:?} is no day of the week"), help);
+        }
+        days
+    }
+
+    fn day_time(&mut self, key: &'static str, text: &str) -> Option<DayTime> {
+        let time = DayTime::parse(text);
+        if time.is_none() {
+            // A digit is missing, most often.
+            let padded = format!("0{text}");
+            let help = match DayTime::parse(&padded) {
+                Some(_) => format!("did you mean \"{padded}\"?"),
+                None => "write hours and minutes of a day of 24 hours, as \"06:00\" or \"22:30\"".into(),
+            };
+            self.error("bad-time", At::Value(KeyPath::of(key)), format!("{text:?} is no time of day"), help);
+        }
+        time
     }
 
     fn restart(&mut self, table: &RestartTable, layer: &mut Layer) {
@@ -1054,6 +1188,25 @@ mod tests {
     }
 
     #[test]
+    fn a_window_has_its_profiles_and_its_own_values_over_what_the_job_has() {
+        let job = one(&format!(
+            "profiles = [\"low-priority\"]\n{EXEC}[constraints]\ncpu_quota = 50\nstrict = true\n\
+             [[schedule]]\nprofiles = [\"live-hls\"]\nconstraints = {{ nice = 1, strict = false }}\n\
+             [[schedule]]\ndays = [\"weekend\", \"fri\"]\nfrom = \"22:00\"\nto = \"00:00\"\ntimezone = \"UTC\"\n"
+        ));
+        assert_eq!(job.constraints.nice, Some(10));
+        let night = &job.schedule[0].constraints;
+        assert_eq!(
+            (night.nice, night.cpu_weight, night.cpu),
+            (Some(1), Some(200), Some(CpuLimit::Quota(50)))
+        );
+        assert_eq!((night.oom_score_adj, night.strict), (Some(500), false));
+        assert_eq!(job.schedule[0].to_string(), "daily 00:00-24:00");
+        assert_eq!(job.schedule[1].to_string(), "fri-sun 22:00-24:00 UTC");
+        assert_eq!(job.schedule[1].constraints, job.constraints);
+    }
+
+    #[test]
     fn every_wrong_value_has_its_code() {
         let with = |rest: &str| codes(&format!("{EXEC}{rest}"));
         assert_eq!(with("[constraints]\nnice = 20\n"), ["out-of-range"]);
@@ -1079,6 +1232,14 @@ mod tests {
         assert_eq!(with("[stop]\ntimeout = \"0s\"\n"), ["out-of-range"]);
         assert_eq!(with("[restart]\npolicy = \"allways\"\n"), ["unknown-value"]);
         assert_eq!(with("[restart]\nlimit = { starts = 3 }\n"), ["incomplete-limit"]);
+        assert_eq!(with("[[schedule]]\nfrom = \"6:00\"\nto = \"25:00\"\n"), ["bad-time", "bad-time"]);
+        assert_eq!(with("[[schedule]]\ndays = [\"monday\", \"tue-\"]\n"), ["unknown-value", "unknown-value"]);
+        assert_eq!(with("[[schedule]]\ndays = []\n"), ["schedule-never"]);
+        assert_eq!(with("[[schedule]]\nfrom = \"08:00\"\nto = \"08:00\"\n"), ["schedule-never"]);
+        assert_eq!(with("[[schedule]]\nfrom = \"24:00\"\nto = \"08:00\"\n"), ["schedule-never"]);
+        assert_eq!(with("[[schedule]]\nconstraints = { nice = 20 }\n"), ["out-of-range"]);
+        assert_eq!(with("[[schedule]]\nprofiles = [\"x\"]\n"), ["unknown-profile"]);
+        assert_eq!(with(&"[[schedule]]\n".repeat(33)), ["too-many-windows"]);
         assert_eq!(codes("[exec]\ncommand = \"ffmpeg -i x\"\n"), ["shell-string"]);
         assert_eq!(codes("[exec]\ncommand = []\n"), ["empty-command"]);
         assert_eq!(codes("[exec]\ncommand = [\"./x\"]\n"), ["relative-path"]);

@@ -42,12 +42,24 @@ pub struct JobFile {
     pub attach: Option<AttachTable>,
     /// What the kernel enforces.
     pub constraints: Option<ConstraintsTable>,
+    /// Windows of time in which other constraints are in force. They must not overlap.
+    #[schemars(length(max = 32))]
+    pub schedule: Option<Vec<ScheduleTable>>,
     /// When the job starts again.
     pub restart: Option<RestartTable>,
     /// How the job is ended.
     pub stop: Option<StopTable>,
     /// How long the job may take.
     pub timeouts: Option<TimeoutsTable>,
+}
+
+impl JobFile {
+    /// Whether what it comes to hangs on profiles.
+    #[must_use]
+    pub fn names_profiles(&self) -> bool {
+        let windows = self.schedule.iter().flatten().map(|window| &window.profiles);
+        windows.chain([&self.profiles]).flatten().any(|names| !names.is_empty())
+    }
 }
 
 /// `[exec]`: start a workload.
@@ -180,6 +192,30 @@ pub struct ConstraintsTable {
     pub io_class: Option<String>,
     /// true: do not start where a requested constraint cannot be put in force. Default false.
     pub strict: Option<bool>,
+}
+
+/// `[[schedule]]`: a window of time in which other constraints are in force.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct ScheduleTable {
+    /// Days on which it begins: "mon" to "sun", "mon-fri", "weekdays", "weekend". Default: every day.
+    #[schemars(inner(regex(
+        pattern = r"^((mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?|weekdays|weekend)$"
+    )))]
+    pub days: Option<Vec<String>>,
+    /// When it begins, as "22:00" or "22:00:30". Default "00:00".
+    #[schemars(regex(pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$"))]
+    pub from: Option<String>,
+    /// When it ends, if not after `from` on the next day. Default "24:00", the end of the day.
+    #[schemars(regex(pattern = r"^(([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?|24:00(:00)?)$"))]
+    pub to: Option<String>,
+    /// The time zone that is meant, such as "Europe/Berlin". Default: the host's.
+    pub timezone: Option<String>,
+    /// Profiles whose constraints are laid over those of the job.
+    pub profiles: Option<Vec<String>>,
+    /// Constraints that are laid over those of the job and of these profiles.
+    pub constraints: Option<ConstraintsTable>,
 }
 
 /// `[restart]`: when the job starts again.
@@ -446,7 +482,8 @@ pub fn json_schema_of(kind: FileKind) -> serde_json::Value {
 
 /// A file type that knows the keys of each of its tables.
 pub trait Tables: Default + for<'de> Deserialize<'de> {
-    /// The dotted path of each table, and its keys. A table that is not listed has free keys.
+    /// The dotted path of each table, and its keys; `[]` marks a list of tables. A table that is not
+    /// listed has free keys.
     const TABLES: &'static [Table];
 }
 
@@ -465,6 +502,8 @@ impl Tables for JobFile {
         ("restart.limit", fields::of::<LimitTable>),
         ("stop", fields::of::<StopTable>),
         ("timeouts", fields::of::<TimeoutsTable>),
+        ("schedule[]", fields::of::<ScheduleTable>),
+        ("schedule[].constraints", fields::of::<ConstraintsTable>),
     ];
 }
 

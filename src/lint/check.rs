@@ -5,19 +5,23 @@ use std::collections::BTreeMap;
 
 use super::rules::{self, Check, Context};
 use crate::config::parse::{Parsed, parse};
-use crate::config::problem::{At, Level, Problem, Step};
+use crate::config::problem::{At, KeyPath, Level, Problem, Step};
 use crate::config::profiles::Profiles;
 use crate::config::resolve::{Declared, resolve};
 use crate::config::schema::{JobFile, SupervisorFile};
 use crate::config::settings::{self, Settings};
+use crate::model::job::Job;
+use crate::model::zones::Zones;
 
 /// What rules may know beside the file itself. An input, so that verdicts can be repeated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
     /// Cores of the machine (`std::thread::available_parallelism`).
     pub cores: usize,
     /// Permission bits of the file (stat(2)); `None` for what is no file.
     pub mode: Option<u32>,
+    /// Where time zones come from.
+    pub zones: Zones,
 }
 
 /// A job file that was checked.
@@ -48,15 +52,37 @@ pub fn check_job(stem: &str, text: &str, profiles: &Profiles, facts: &Facts) -> 
         None => resolved.jobs,
     };
     if let Some(first) = jobs.first() {
-        let context = Context::new(&file, first, facts);
-        for rule in rules::RULES {
-            if let Check::Job(check) = rule.check {
-                check(&context, &mut problems);
-            }
+        check_with_rules(&file, first, facts, &mut problems);
+        for n in 0..first.job.schedule.len() {
+            check_window(n, &file, first, facts, &mut problems);
         }
     }
     let good = problems.iter().all(|problem| problem.level == Level::Warning);
     Checked { file, declared: if good { jobs } else { Vec::new() }, problems }
+}
+
+fn check_with_rules(file: &JobFile, declared: &Declared, facts: &Facts, problems: &mut Vec<Problem>) {
+    let context = Context::new(file, declared, facts);
+    for rule in rules::RULES {
+        if let Check::Job(check) = rule.check {
+            check(&context, problems);
+        }
+    }
+}
+
+/// What is wrong with the constraints in a window, and not outside of it.
+fn check_window(n: usize, file: &JobFile, declared: &Declared, facts: &Facts, problems: &mut Vec<Problem>) {
+    let Declared { job, enabled } = declared;
+    let job = Job { constraints: job.schedule[n].constraints.clone(), schedule: Vec::new(), ..job.clone() };
+    let mut found = Vec::new();
+    check_with_rules(file, &Declared { job, enabled: *enabled }, facts, &mut found);
+    let of_constraints = |problem: &Problem| match &problem.at {
+        At::Key(path) | At::Value(path) => path.0.first() == Some(&Step::Key("constraints".into())),
+        At::File | At::Span(_) => false,
+    };
+    found.retain(|problem| of_constraints(problem) && !problems.contains(problem));
+    let table = KeyPath::of("schedule").index(n);
+    problems.extend(found.into_iter().map(|problem| problem.below(&table)));
 }
 
 /// Whether the meaning of the rest of the file does not hang on the place of a problem, so that the
@@ -70,7 +96,8 @@ fn is_contained(problem: &Problem) -> bool {
         At::Key(path) | At::Value(path) => match path.0.as_slice() {
             [Step::Key(table), Step::Key(key), ..] if table == "exec" => key != "command",
             [Step::Key(top), ..] => {
-                ["description", "tags", "intent", "constraints", "timeouts", "exec"].contains(&top.as_ref())
+                ["description", "tags", "intent", "constraints", "schedule", "timeouts", "exec"]
+                    .contains(&top.as_ref())
             }
             _ => false,
         },
@@ -118,7 +145,7 @@ pub fn check_supervisor(text: &str) -> (Settings, Vec<Problem>) {
 mod tests {
     use super::*;
 
-    const FACTS: Facts = Facts { cores: 4, mode: None };
+    const FACTS: Facts = Facts { cores: 4, mode: None, zones: Zones::BUILT_IN };
 
     fn check(text: &str) -> (Vec<&'static str>, usize) {
         let checked = check_job("job", text, &Profiles::build(&BTreeMap::new()).0, &FACTS);

@@ -20,6 +20,7 @@ use crate::config::paths::Layout;
 use crate::config::problem::{Level, Problem};
 use crate::config::profiles::Profiles;
 use crate::config::schema::FileKind;
+use crate::linux::clock;
 use crate::model::ids::JobId;
 
 /// What is asked for.
@@ -352,7 +353,7 @@ impl Bench<'_> {
     fn check(&self, item: &Item, trust: &mut Trusted) -> Found {
         // There is one for each item.
         let Some(set) = self.sets.get(item.profiles.as_path()) else { return Found::default() };
-        let mut facts = Facts { cores: self.cores, mode: None };
+        let mut facts = Facts { cores: self.cores, mode: None, zones: clock::ZONES };
         let mut problems = Vec::new();
         let read = match item.source {
             Source::Stdin => {

@@ -7,7 +7,7 @@ use std::{fs, io};
 use super::priority::Attempt;
 use super::process::{is_gone, stat_of};
 use crate::model::constraints::{Backend, ConstraintName, ConstraintStatus};
-use crate::model::process::ProcessIdentity;
+use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::rlimit::{Resource, Rlimit, Value};
 
 /// The number of a resource (`RLIMIT_*`), and its name in `/proc/PID/limits`.
@@ -76,6 +76,14 @@ pub fn read_back(
         }
     };
     wanted.iter().map(status).collect()
+}
+
+/// The soft limit on CPU time that a process has now, in seconds; `None` if there is none, or it is gone. A
+/// process that has ended has it until it is reaped.
+#[must_use]
+pub fn cpu_time(process: Pid) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/limits")).ok()?;
+    find(&text, kernels(Resource::Cpu).1)?.soft
 }
 
 /// The limit of this name in the text of `/proc/PID/limits`.

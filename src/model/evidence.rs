@@ -64,6 +64,9 @@ pub struct Evidence {
     pub tasks_refused: Option<u64>,
     /// The most memory that the cgroup had in use, in bytes.
     pub memory_peak_bytes: Option<u64>,
+    /// How often the kernel sent SIGXCPU to the main process, which had used up the CPU time of
+    /// `exec.rlimits.cpu`. Told by its soft limit, which the kernel raises by a second each time.
+    pub cpu_limit_signals: u64,
 }
 
 /// Whose limit a process was killed for.
@@ -140,6 +143,8 @@ impl Counters {
             host_kills: difference(self.host_kills, baseline.host_kills),
             tasks_refused: difference(self.tasks_refused, baseline.tasks_refused),
             memory_peak_bytes: usage.memory_peak_bytes,
+            // No cgroup counts this: whoever sees the main process end fills it in.
+            cpu_limit_signals: 0,
         };
         (evidence, usage)
     }

@@ -326,50 +326,6 @@ fn judge_signal(job: &Job, signal: Signal, dumped: bool, stop: Option<StopReason
     }
 }
 
-#[cfg(test)]
-mod limit_tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_for_a_limit_of_the_jobs_own_is_told_as_that() {
-        let job = |rlimits: &str| -> Job {
-            let job = r#"{
-                "id": "a", "lifecycle": "oneshot", "intent": "test", "sla_eligible": true,
-                "workload": {"exec": {"command": ["/bin/true"], "rlimits": RLIMITS}},
-                "restart": {"policy": "never", "delay": 1, "max_delay": 1, "reset_after": 1,
-                            "success_exit_codes": [0]},
-                "stop": {"signal": "SIGTERM", "timeout": 1, "on_remove": "stop"}
-            }"#;
-            serde_json::from_str(&job.replace("RLIMITS", rlimits)).expect("a job")
-        };
-        let cpu = job(r#"{"cpu": {"soft": 600, "hard": 605}}"#);
-        let unlimited = job(r#"{"cpu": {"soft": null, "hard": null}}"#);
-        let fsize = job(r#"{"fsize": {"soft": 1048576, "hard": null}}"#);
-        let none = job("{}");
-        let (xcpu, xfsz) = (libc::SIGXCPU, libc::SIGXFSZ);
-        use ExitReason::{PolicyViolation, Signal as BySignal, Timeout};
-        for (job, status, stop, reason, sla_reason, told) in [
-            (&cpu, xcpu, None, PolicyViolation, "workload_limit", "exec.rlimits.cpu (10m:10m5s)"),
-            (&cpu, xcpu | 0x80, None, PolicyViolation, "workload_limit", "with a core dump: it used more"),
-            (&cpu, xfsz, None, BySignal, "workload_failed", "which we did not send"),
-            (&cpu, libc::SIGKILL, None, BySignal, "workload_failed", "which we did not send"),
-            (&fsize, xfsz, None, PolicyViolation, "workload_limit", "exec.rlimits.fsize (1MiB:unlimited)"),
-            // Somebody else's limit, or nobody's.
-            (&none, xcpu, None, BySignal, "workload_failed", "which we did not send"),
-            (&unlimited, xcpu, None, BySignal, "workload_failed", "which we did not send"),
-            (&cpu, xcpu, Some(StopReason::Timeout), Timeout, "workload_timeout", "timeouts.run"),
-        ] {
-            let verdict = judge(job, &Ended::Waited { status }, stop, None);
-            assert_eq!((verdict.reason, verdict.platform_sla), (reason, true), "{verdict:?}");
-            assert_eq!(
-                (verdict.state, verdict.platform_sla_reason),
-                (State::Killed, sla_reason),
-                "{verdict:?}"
-            );
-            assert!(verdict.message.contains(told), "{verdict:?}");
-        }
-    }
-}
 /// Signals that a program brings upon itself. Others were sent by somebody.
 const FAULTS: [i32; 6] =
     [libc::SIGABRT, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGSEGV, libc::SIGTRAP];
@@ -379,7 +335,15 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
     let nothing = Evidence::default();
     let counted = evidence.unwrap_or(&nothing);
     let sigkill = verdict.signal == Some(Signal::KILL);
-    let unasked = stop.is_none() && matches!(verdict.state, State::Failed | State::Killed);
+    // Not asked for, and not explained by another limit of its own.
+    let unasked = stop.is_none()
+        && matches!(verdict.state, State::Failed | State::Killed)
+        && matches!(verdict.reason, ExitReason::Error | ExitReason::Signal);
+    let fault = verdict.signal.is_none_or(|signal| FAULTS.contains(&signal.number()));
+    // Who obeys SIGXCPU ends with a code, who ignores it by SIGKILL.
+    let cpu_limit = Signal::from_number(libc::SIGXCPU)
+        .filter(|_| unasked && (fault || sigkill) && counted.cpu_limit_signals > 0)
+        .and_then(|signal| broken_limit(job, signal));
     match counted.oom_kills() {
         OomKills::Some(cause) => {
             let (platform_sla, reason, story) = describe_oom(job, counted, &cause);
@@ -399,8 +363,15 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
             }
             return;
         }
+        _ if cpu_limit.is_some() => {}
         OomKills::None if unasked && sigkill => {
             verdict.message += "; the kernel counted no kill for memory: somebody sent it";
+            // For this limit the kernel sends SIGKILL, and where no lower one is, nothing before (setrlimit(2)).
+            let cpu = job.exec().and_then(|exec| exec.rlimits.get(&Resource::Cpu));
+            if cpu.is_some_and(|limit| limit.hard.is_some() && limit.hard == limit.soft) {
+                verdict.message +=
+                    ", or it used more CPU time than the hard limit of exec.rlimits.cpu allows";
+            }
         }
         OomKills::Unknown(host) if unasked && sigkill => {
             let host = host.map_or_else(String::new, |kills| {
@@ -412,12 +383,17 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
         }
         _ => {}
     }
-    let fault = verdict.signal.is_none_or(|signal| FAULTS.contains(&signal.number()));
+    if let Some(story) = cpu_limit {
+        let times = count(counted.cpu_limit_signals);
+        (verdict.reason, verdict.platform_sla_reason) = (ExitReason::PolicyViolation, "workload_limit");
+        verdict.message += &format!("; the kernel had sent it SIGXCPU {times} before: {story}");
+        return;
+    }
     if unasked
         && fault
         && let Some(refused) = counted.tasks_refused.filter(|refused| *refused > 0)
     {
-        let times = if refused == 1 { "once".into() } else { format!("{refused} times") };
+        let times = count(refused);
         match job.constraints.tasks_max {
             Some(limit) => {
                 verdict.reason = ExitReason::CgroupLimit;
@@ -435,6 +411,10 @@ fn weigh(job: &Job, stop: Option<StopReason>, evidence: Option<&Evidence>, verdi
             }
         }
     }
+}
+
+fn count(times: u64) -> String {
+    if times == 1 { "once".into() } else { format!("{times} times") }
 }
 
 /// Whether the platform did its part, the reason for that, and the story in words, with advice.
@@ -479,6 +459,8 @@ fn describe_oom(job: &Job, evidence: &Evidence, cause: &OomCause) -> (bool, &'st
 mod tests {
     use super::*;
     use crate::model::evidence::{LimitAbove, MemoryEvents};
+    use crate::model::job::Workload;
+    use crate::model::rlimit::Rlimit;
 
     const CODE_1: i32 = 1 << 8;
     const CODE_0: i32 = 0;
@@ -652,5 +634,94 @@ mod tests {
         assert_eq!((verdict.state, verdict.reason), (State::Unknown, ExitReason::Unknown));
         assert_eq!(verdict.platform_sla_reason, "exit_lost");
         assert!(verdict.message.contains("processes of it were killed for memory"), "{verdict:?}");
+    }
+
+    #[test]
+    fn a_signal_for_a_limit_of_the_jobs_own_is_told_as_that() {
+        let job = |rlimits: &str| {
+            let mut job = job("oneshot", &serde_json::json!({}));
+            if let Workload::Exec(exec) = &mut job.workload {
+                exec.rlimits = serde_json::from_str(rlimits).expect("limits");
+            }
+            job
+        };
+        let cpu = job(r#"{"cpu": {"soft": 600, "hard": 605}}"#);
+        let unlimited = job(r#"{"cpu": {"soft": null, "hard": null}}"#);
+        let fsize = job(r#"{"fsize": {"soft": 1048576, "hard": null}}"#);
+        let none = job("{}");
+        let (xcpu, xfsz) = (libc::SIGXCPU, libc::SIGXFSZ);
+        use ExitReason::{PolicyViolation, Signal as BySignal, Timeout};
+        for (job, status, stop, reason, sla_reason, told) in [
+            (&cpu, xcpu, None, PolicyViolation, "workload_limit", "exec.rlimits.cpu (10m:10m5s)"),
+            (&cpu, xcpu | 0x80, None, PolicyViolation, "workload_limit", "with a core dump: it used more"),
+            (&cpu, xfsz, None, BySignal, "workload_failed", "which we did not send"),
+            (&cpu, libc::SIGKILL, None, BySignal, "workload_failed", "which we did not send"),
+            (&fsize, xfsz, None, PolicyViolation, "workload_limit", "exec.rlimits.fsize (1MiB:unlimited)"),
+            // Somebody else's limit, or nobody's.
+            (&none, xcpu, None, BySignal, "workload_failed", "which we did not send"),
+            (&unlimited, xcpu, None, BySignal, "workload_failed", "which we did not send"),
+            (&cpu, xcpu, Some(StopReason::Timeout), Timeout, "workload_timeout", "timeouts.run"),
+        ] {
+            let verdict = judge(job, &Ended::Waited { status }, stop, None);
+            assert_eq!((verdict.reason, verdict.platform_sla), (reason, true), "{verdict:?}");
+            assert_eq!(
+                (verdict.state, verdict.platform_sla_reason),
+                (State::Killed, sla_reason),
+                "{verdict:?}"
+            );
+            assert!(verdict.message.contains(told), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn one_limit_does_not_hide_another() {
+        let limited = |soft| {
+            let mut job = job("oneshot", &serde_json::json!({}));
+            if let Workload::Exec(exec) = &mut job.workload {
+                exec.rlimits.insert(Resource::Cpu, Rlimit { soft: Some(soft), hard: Some(605) });
+            }
+            job
+        };
+        let end = |soft, status, evidence: Evidence| {
+            judge(&limited(soft), &Ended::Waited { status }, None, Some(&evidence))
+        };
+        let xcpu = end(600, libc::SIGXCPU, oom(1, "own"));
+        assert_eq!((xcpu.reason, xcpu.platform_sla_reason), (ExitReason::PolicyViolation, "workload_limit"));
+        assert!(xcpu.message.contains("processes of it were killed for memory"), "{xcpu:?}");
+        // At the hard limit the kernel sends SIGKILL; without a lower soft one, no SIGXCPU before it.
+        let told = "or it used more CPU time than the hard limit of exec.rlimits.cpu";
+        assert!(!end(600, libc::SIGKILL, oom(0, "")).message.contains(told));
+        assert!(end(605, libc::SIGKILL, oom(0, "")).message.contains(told));
+    }
+
+    #[test]
+    fn a_program_that_obeys_or_ignores_sigxcpu_broke_its_limit_all_the_same() {
+        let mut limited = job("oneshot", &serde_json::json!({}));
+        let free = limited.clone();
+        if let Workload::Exec(exec) = &mut limited.workload {
+            exec.rlimits.insert(Resource::Cpu, Rlimit { soft: Some(60), hard: Some(65) });
+        }
+        let sent = |times| Evidence { cpu_limit_signals: times, ..oom(0, "") };
+        use ExitReason::{Error, PolicyViolation, Signal as BySignal, Success};
+        let told = "SIGXCPU 4 times before: it used more CPU time than exec.rlimits.cpu (1m:1m5s)";
+        for (job, status, stop, signals, reason, told) in [
+            // ffmpeg ends with 255 after the first, and with 123 after the fourth.
+            (&limited, 255 << 8, None, 4, PolicyViolation, told),
+            (&limited, 9, None, 4, PolicyViolation, told),
+            (&limited, 9, None, 1, PolicyViolation, "SIGXCPU once before"),
+            (&limited, 9, None, 0, BySignal, "somebody sent it"),
+            (&limited, CODE_1, None, 0, Error, "failed with exit code 1"),
+            (&limited, CODE_0, None, 4, Success, "completed"),
+            (&limited, 15, None, 4, BySignal, "which we did not send"),
+            (&limited, 255 << 8, Some(StopReason::Removed), 4, Success, "stopped because"),
+            (&free, CODE_1, None, 4, Error, "failed with exit code 1"),
+        ] {
+            let verdict = judge(job, &Ended::Waited { status }, stop, Some(&sent(signals)));
+            assert!(verdict.reason == reason && verdict.message.contains(told), "{verdict:?}");
+            assert_eq!(verdict.platform_sla_reason == "workload_limit", reason == PolicyViolation);
+        }
+        // Killed for memory: that is why it ended.
+        let both = Evidence { cpu_limit_signals: 4, ..oom(1, "own") };
+        assert_eq!(judge(&limited, &Ended::Waited { status: 9 }, None, Some(&both)).reason, ExitReason::Oom);
     }
 }

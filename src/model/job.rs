@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,11 @@ use super::constraints::Constraints;
 use super::ids::JobId;
 use super::process::Pid;
 use super::rlimit::{Resource, Rlimit};
+use super::schedule::{self, Boundary, Window};
 use super::signal::Signal;
+use super::time::WallTime;
 use super::units::millis;
+use super::zones::Zones;
 
 /// A resolved job. Recorded with every run, so fields may be added but never change their meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +39,15 @@ pub struct Job {
     pub tags: BTreeMap<String, String>,
     /// Where its workload comes from.
     pub workload: Workload,
-    /// What it asks of the kernel.
+    /// What it asks of the kernel outside of the windows of its schedule.
     #[serde(default)]
     pub constraints: Constraints,
+    /// When it asks for something else. The windows do not overlap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<Window>,
+    /// The window it is in; `None`: in none, which is so in every declaration. Set by [`Job::at`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<usize>,
     /// When it starts again.
     pub restart: Restart,
     /// How it is ended.
@@ -55,6 +65,29 @@ impl Job {
             Workload::Exec(exec) => Some(exec),
             Workload::Attach(_) => None,
         }
+    }
+
+    /// What it asks of the kernel now: this is what is enforced.
+    #[must_use]
+    pub fn in_force(&self) -> &Constraints {
+        self.window().map_or(&self.constraints, |window| &window.constraints)
+    }
+
+    /// The window of its schedule that it is in.
+    #[must_use]
+    pub fn window(&self) -> Option<&Window> {
+        self.active.and_then(|n| self.schedule.get(n))
+    }
+
+    /// The job as its schedule has it at a time, and what comes next.
+    #[must_use]
+    pub fn at(self: &Arc<Self>, now: WallTime, zones: &Zones) -> (Arc<Self>, Option<Boundary>) {
+        let (active, next) = schedule::outlook(&self.schedule, now, zones);
+        let job = match active == self.active {
+            true => Arc::clone(self),
+            false => Arc::new(Self { active, ..(**self).clone() }),
+        };
+        (job, next)
     }
 }
 

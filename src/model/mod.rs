@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod constraints;
 pub mod cpus;
+pub mod drift;
 pub mod evidence;
 pub mod exit;
 pub mod history;
@@ -11,6 +12,8 @@ pub mod job;
 pub mod process;
 pub mod report;
 pub mod rlimit;
+pub mod schedule;
 pub mod signal;
 pub mod time;
 pub mod units;
+pub mod zones;

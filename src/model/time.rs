@@ -1,6 +1,6 @@
 //! Two clocks: wall time for people, time since boot for decisions.
 //!
-//! Nothing is decided by wall time, which jumps. The time since boot (`CLOCK_BOOTTIME`) only goes
+//! Nothing but schedules is decided by wall time, which jumps. The time since boot (`CLOCK_BOOTTIME`) only goes
 //! forward, counts suspended time, and is comparable between processes of the same boot.
 
 use std::fmt;

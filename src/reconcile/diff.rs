@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use crate::model::constraints::ConstraintName;
+use crate::model::constraints::{ConstraintName, Constraints};
 use crate::model::job::{Job, Workload};
 use crate::model::units::format_duration;
 
@@ -34,7 +34,7 @@ pub struct Change {
 /// A field of a job: name, class, and its value in words. Two jobs differ in it if the words do.
 type Field = (&'static str, Class, fn(&Job) -> String);
 
-/// Every field of a job, in the order of a job file.
+/// Every field of a job, in the order of a job file. The constraints are those in force.
 pub const FIELDS: &[Field] = &[
     ("description", Class::InPlace, |job| job.description.clone().unwrap_or_default()),
     ("profiles", Class::InPlace, |job| job.profiles.join(", ")),
@@ -71,6 +71,8 @@ pub const FIELDS: &[Field] = &[
         Workload::Attach(attach) => format!("{attach:?}"),
         Workload::Exec(_) => String::new(),
     }),
+    ("schedule", Class::InPlace, schedule),
+    ("schedule.active", Class::InPlace, |job| job.window().map(ToString::to_string).unwrap_or_default()),
     ("constraints.cpu_quota", Class::InPlace, |job| constraint(job, ConstraintName::CpuQuota)),
     ("constraints.cpu_max", Class::InPlace, |job| constraint(job, ConstraintName::CpuMax)),
     ("constraints.cpu_weight", Class::InPlace, |job| constraint(job, ConstraintName::CpuWeight)),
@@ -84,7 +86,7 @@ pub const FIELDS: &[Field] = &[
     ("constraints.tasks_max", Class::InPlace, |job| constraint(job, ConstraintName::TasksMax)),
     ("constraints.cpus", Class::InPlace, |job| constraint(job, ConstraintName::Cpus)),
     ("constraints.io_class", Class::InPlace, |job| constraint(job, ConstraintName::IoClass)),
-    ("constraints.strict", Class::InPlace, |job| job.constraints.strict.to_string()),
+    ("constraints.strict", Class::InPlace, |job| job.in_force().strict.to_string()),
     ("restart.policy", Class::InPlace, |job| word(&job.restart.policy)),
     ("restart.delay", Class::InPlace, |job| format_duration(job.restart.delay)),
     ("restart.max_delay", Class::InPlace, |job| format_duration(job.restart.max_delay)),
@@ -137,8 +139,19 @@ fn changed_variables(old: &Job, new: &Job) -> String {
 }
 
 fn constraint(job: &Job, wanted: ConstraintName) -> String {
-    let found = job.constraints.requested().into_iter().find(|(name, _)| *name == wanted);
+    let found = job.in_force().requested().into_iter().find(|(name, _)| *name == wanted);
     found.map(|(_, value)| value).unwrap_or_default()
+}
+
+/// Every window with all that is in force in it, and what is outside of them.
+fn schedule(job: &Job) -> String {
+    let asked = |constraints: &Constraints| {
+        let asked = constraints.requested().into_iter().map(|(name, value)| format!(" {name}={value}"));
+        asked.collect::<String>() + if constraints.strict { " strict" } else { "" }
+    };
+    let windows = job.schedule.iter().map(|window| format!("{window}{}; ", asked(&window.constraints)));
+    let windows: String = windows.collect();
+    if windows.is_empty() { windows } else { format!("{windows}otherwise{}", asked(&job.constraints)) }
 }
 
 fn plain<T: Debug>(value: Option<T>) -> String {
@@ -166,6 +179,7 @@ mod tests {
         for (table, keys) in JobFile::TABLES {
             for key in keys() {
                 let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
+                let path = path.split_once("[]").map_or(path.clone(), |(list, _)| list.to_owned());
                 let is_table = JobFile::TABLES.iter().any(|(table, _)| *table == path);
                 let other = matches!(path.as_str(), "enabled" | "instances") || path.starts_with("attach");
                 let part = path.starts_with("restart.limit.") || path.starts_with("exec.rlimits.");

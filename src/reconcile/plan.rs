@@ -12,7 +12,9 @@ use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
 use crate::model::job::{Job, OnRemove, Workload};
-use crate::model::time::BootTime;
+use crate::model::schedule::Boundary;
+use crate::model::time::{BootTime, Moment, WallTime};
+use crate::model::zones::Zones;
 
 /// What the files say of a job.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,27 +166,40 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// Plans one job. Jobs do not depend on each other, so this is the whole plan.
 #[must_use]
-pub fn plan(now: BootTime, wanted: &Wanted, observed: Option<&Observed>) -> Plan {
+pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Observed>) -> Plan {
     let mut plan = Plan { actions: Vec::new(), wake: None, outlook: Outlook::Settled };
+    let scheduled = match (wanted, observed) {
+        (Wanted::Run(job), _) => Some(job.at(now.wall, zones)),
+        // With a file that cannot be read, the last good version stays in force.
+        (Wanted::Held, Some(run)) if !run.released => Some(run.job.at(now.wall, zones)),
+        _ => None,
+    };
     match observed {
         None => {
-            if let Wanted::Run(job) = wanted {
-                plan.start(job, StartHistory::default(), StartReason::Declared);
+            if let Some((job, _)) = scheduled {
+                plan.start(&job, StartHistory::default(), StartReason::Declared);
             }
         }
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
-            Phase::Running { since } => plan.running(now, wanted, run, *since),
+            Phase::Running { since } => plan.running(now, wanted, scheduled.as_ref(), run, *since),
             Phase::Ended { started, at, how, reported } => {
                 if !reported {
                     plan.actions.push(Action::Report);
                 }
-                plan.ended(now, wanted, run, (*started, *at, how));
+                let job = scheduled.as_ref().map(|(job, _)| job);
+                plan.ended(now.boot, wanted, job, run, (*started, *at, how));
             }
         },
     }
     plan
+}
+
+/// When a time on the wall will be; at once, if it is over.
+fn boot_time(at: WallTime, now: Moment) -> BootTime {
+    let wait = at.unix_ms().saturating_sub(now.wall.unix_ms());
+    now.boot + Duration::from_millis(u64::try_from(wait).unwrap_or(0))
 }
 
 impl Plan {
@@ -192,17 +207,34 @@ impl Plan {
         self.actions.push(Action::Start { job: Arc::clone(job), history, why });
     }
 
-    fn running(&mut self, now: BootTime, wanted: &Wanted, run: &Observed, since: BootTime) {
+    /// Has it planned again at this time, if it is not before.
+    fn wake_at(&mut self, at: BootTime) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    fn running(
+        &mut self,
+        now: Moment,
+        wanted: &Wanted,
+        scheduled: Option<&(Arc<Job>, Option<Boundary>)>,
+        run: &Observed,
+        since: BootTime,
+    ) {
         let mut governing = &run.job;
         let mut reason = None;
         match wanted {
-            Wanted::Run(job) => {
+            Wanted::Run(_) | Wanted::Held => {
+                // There is nothing to go by but what was let go.
+                let Some((job, next)) = scheduled else { return };
                 let changes = diff(&run.job, job);
                 if needs_restart(&changes) {
                     reason = Some(StopReason::Changed);
-                } else if !changes.is_empty() || run.released {
-                    self.actions.push(Action::Update { job: Arc::clone(job), changes });
-                    governing = job;
+                } else {
+                    if !changes.is_empty() || run.released {
+                        self.actions.push(Action::Update { job: Arc::clone(job), changes });
+                        governing = job;
+                    }
+                    next.iter().for_each(|next| self.wake_at(boot_time(next.at, now)));
                 }
             }
             // What was let go is no longer ours, whatever was asked of it before.
@@ -215,8 +247,8 @@ impl Plan {
                 return self.actions.push(Action::Release);
             }
             Wanted::Gone => reason = Some(StopReason::Removed),
-            Wanted::Held => {}
         }
+        let now = now.boot;
         if matches!(run.job.workload, Workload::Attach(_)) {
             // What we did not start, we never end: it is let go, and the edit waits for its exit.
             if reason.is_some() && !run.released {
@@ -228,9 +260,9 @@ impl Plan {
             let due = stop.killed.map_or(stop.at + governing.stop.timeout, |last| last + KILL_AGAIN);
             if now >= due {
                 self.actions.push(Action::Kill);
-                self.wake = Some(now + KILL_AGAIN);
+                self.wake_at(now + KILL_AGAIN);
             } else {
-                self.wake = Some(due);
+                self.wake_at(due);
             }
             return;
         }
@@ -241,12 +273,12 @@ impl Plan {
             if now >= deadline {
                 reason = Some(StopReason::Timeout);
             } else {
-                self.wake = Some(deadline);
+                self.wake_at(deadline);
             }
         }
         if let Some(reason) = reason {
             self.actions.push(Action::Stop { reason });
-            self.wake = Some(now + governing.stop.timeout);
+            self.wake_at(now + governing.stop.timeout);
         }
     }
 
@@ -254,18 +286,15 @@ impl Plan {
         &mut self,
         now: BootTime,
         wanted: &Wanted,
+        job: Option<&Arc<Job>>,
         run: &Observed,
         (started, ended, how): (Option<BootTime>, Option<BootTime>, &Ended),
     ) {
-        let job = match wanted {
-            Wanted::Run(job) => job,
-            // With a file that cannot be read, the last good version stays in force.
-            Wanted::Held if !run.released => &run.job,
-            Wanted::Held | Wanted::Disabled(_) => return,
-            Wanted::Gone => {
+        let Some(job) = job else {
+            if *wanted == Wanted::Gone {
                 self.actions.push(Action::Forget);
-                return;
             }
+            return;
         };
         let asked = run.stop.map(|stop| stop.reason);
         let on_request =
@@ -333,6 +362,12 @@ pub mod tests {
         let how = Ended::Waited { status };
         let phase = Phase::Ended { started: Some(BootTime(1000)), at: Some(BootTime(2000)), how, reported };
         Observed { phase, ..running(toml) }
+    }
+
+    /// The plan at a time since boot, which was on Saturday, 29 March 2025, at 00:00 UTC.
+    fn plan(now: BootTime, wanted: &Wanted, observed: Option<&Observed>) -> Plan {
+        let wall = WallTime::from_unix_ms(1_743_206_400_000 + now.0 as i64);
+        super::plan(Moment { wall, boot: now }, &Zones::BUILT_IN, wanted, observed)
     }
 
     fn actions(now: u64, wanted: &Wanted, observed: Option<&Observed>) -> Vec<Action> {
@@ -450,6 +485,68 @@ pub mod tests {
             actions(61_000, &wanted(text), Some(&running(text))),
             [Action::Stop { reason: StopReason::Timeout }]
         );
+    }
+
+    #[test]
+    fn a_schedule_changes_the_running_job_at_its_boundaries() {
+        let text = "[constraints]\nnice = 5\n[[schedule]]\nfrom = \"00:01\"\nto = \"00:02\"\ntimezone = \"UTC\"\n\
+                    constraints = { nice = 10 }\n";
+        let (declared, minute) = (wanted(text), 60_000);
+        let before = plan(BootTime(minute - 1), &declared, Some(&running(text)));
+        assert_eq!((before.actions.len(), before.wake), (0, Some(BootTime(minute))));
+        // Also where the file cannot be read any more.
+        for wanted in [&declared, &Wanted::Held] {
+            let begun = plan(BootTime(minute), wanted, Some(&running(text)));
+            let [Action::Update { job, changes }] = &begun.actions[..] else { panic!("{begun:?}") };
+            let told: Vec<_> = changes.iter().map(|c| (c.field, c.from.as_str(), c.to.as_str())).collect();
+            let window = "daily 00:01-00:02 UTC";
+            assert_eq!(told, [("schedule.active", "", window), ("constraints.nice", "5", "10")]);
+            assert_eq!(begun.wake, Some(BootTime(2 * minute)));
+            let inside = Observed { job: Arc::clone(job), ..running(text) };
+            assert_eq!(actions(minute + 1, wanted, Some(&inside)), []);
+            let ended = plan(BootTime(2 * minute), wanted, Some(&inside));
+            assert!(
+                matches!(&ended.actions[..], [Action::Update { job, .. }] if job.in_force().nice == Some(5))
+            );
+            let tomorrow = BootTime(minute + 24 * 60 * minute);
+            assert_eq!(ended.wake, Some(tomorrow));
+            // A supervisor that was down at the boundary.
+            assert_eq!(actions(5 * minute, wanted, Some(&inside)), ended.actions);
+        }
+        // What starts in a window starts with what is in force there.
+        assert!(matches!(&actions(minute, &declared, None)[..],
+            [Action::Start { job, .. }] if job.in_force().nice == Some(10)));
+        let released = Observed { released: true, ..running(text) };
+        assert_eq!(actions(minute, &Wanted::Held, Some(&released)), []);
+        let limited = format!("{text}[timeouts]\nrun = \"30s\"\n");
+        let early = plan(BootTime(1000), &wanted(&limited), Some(&running(&limited)));
+        assert_eq!(early.wake, Some(BootTime(31_000)), "the earlier of the two");
+    }
+
+    #[test]
+    fn an_edit_of_a_window_that_is_not_in_force_is_in_place_too() {
+        let text = |nice: i8| format!("[[schedule]]\nto = \"00:01\"\nconstraints = {{ nice = {nice} }}\n");
+        let update = actions(3_600_000, &wanted(&text(7)), Some(&running(&text(6))));
+        let [Action::Update { changes, .. }] = &update[..] else { panic!("{update:?}") };
+        assert_eq!((changes.len(), changes[0].to.as_str()), (1, "daily 00:00-00:01 nice=7; otherwise"));
+    }
+
+    #[test]
+    fn an_edit_of_what_comes_after_a_window_is_recorded_in_it() {
+        let text = |nice: i8| {
+            format!(
+                "constraints.nice = {nice}\n[[schedule]]\nto = \"01:00\"\ntimezone = \"UTC\"\nconstraints = {{ nice = 9 }}\n"
+            )
+        };
+        let inside = |nice: i8| match wanted(&text(nice)) {
+            Wanted::Run(job) => {
+                Observed { job: Arc::new(Job { active: Some(0), ..(*job).clone() }), ..running("") }
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(actions(0, &wanted(&text(3)), Some(&inside(3))), []);
+        assert!(matches!(&actions(0, &wanted(&text(4)), Some(&inside(3)))[..],
+            [Action::Update { job, .. }] if job.constraints.nice == Some(4) && job.in_force().nice == Some(9)));
     }
 
     #[test]

@@ -15,13 +15,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::plan::tests::job;
-use super::plan::{Action, Observed, Outlook, Phase, Plan, StartReason, StopAsked, Wanted, plan};
+use super::plan::{self, Action, Observed, Outlook, Phase, Plan, StartReason, StopAsked, Wanted};
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, Verdict, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
 use crate::model::job::{Attach, Job, OnRemove, RestartPolicy, StartLimit, Workload};
 use crate::model::process::Pid;
-use crate::model::time::BootTime;
+use crate::model::time::{BootTime, Moment, WallTime};
+use crate::model::zones::Zones;
 
 /// One line of the job's file, changed.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ enum Line {
     Program(u8),
     Attached(bool),
     Nice(i8),
+    Schedule(Option<(u8, u8)>),
     StopTimeout(u8),
     OnRemove(&'static str),
     RunTimeout(Option<u8>),
@@ -67,6 +69,8 @@ enum Event {
     Pass(u32),
     /// Time passes up to the plan's wake.
     Wake,
+    /// The wall clock is set, by so many seconds.
+    ClockSet(i32),
     /// The supervisor is killed after so many steps of the next execution.
     CrashAfter(u8),
     /// There is no supervisor.
@@ -82,9 +86,10 @@ fn line() -> impl Strategy<Value = Line> {
         4 => (0..3u8).prop_map(Line::Program),
         1 => prop::bool::weighted(0.2).prop_map(Line::Attached),
         2 => (0..3i8).prop_map(Line::Nice),
+        2 => option::weighted(0.8, (0..80u8, 0..80u8)).prop_map(Line::Schedule),
         1 => (1..6u8).prop_map(Line::StopTimeout),
         2 => prop::sample::select(vec!["stop", "leave"]).prop_map(Line::OnRemove),
-        1 => option::of(5..60u8).prop_map(Line::RunTimeout),
+        2 => option::weighted(0.8, 5..40u8).prop_map(Line::RunTimeout),
         1 => prop::sample::select(vec!["oneshot", "continuous"]).prop_map(Line::Lifecycle),
         1 => prop::sample::select(vec!["never", "on-failure", "always"]).prop_map(Line::Policy),
         1 => (1..5u8).prop_map(Line::Delay),
@@ -112,7 +117,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (1..4u8).prop_map(Event::Stubborn),
         1 => Just(Event::Reboot),
         4 => (1..20_000u32).prop_map(Event::Pass),
-        8 => Just(Event::Wake),
+        11 => Just(Event::Wake),
+        2 => (-4_000..4_000).prop_map(Event::ClockSet),
         4 => (0..5u8).prop_map(Event::CrashAfter),
         1 => Just(Event::Away),
         3 => Just(Event::Back),
@@ -171,6 +177,8 @@ type Seen = BTreeMap<String, u32>;
 
 struct Host<'a> {
     now: BootTime,
+    /// What the wall clock showed at boot, in milliseconds.
+    wall: i64,
     boot: u32,
     file: File,
     lines: BTreeMap<&'static str, String>,
@@ -197,6 +205,8 @@ impl<'a> Host<'a> {
     fn new(remembers: bool, seen: &'a RefCell<Seen>) -> Self {
         Self {
             now: BootTime(1_000),
+            // Five minutes before a clock change in Berlin: 29 March 2026, 00:55 UTC.
+            wall: 1_774_745_700_000,
             boot: 1,
             file: File::Gone,
             lines: BTreeMap::new(),
@@ -261,6 +271,7 @@ impl<'a> Host<'a> {
             }
             Event::Reboot => {
                 self.boot += 1;
+                self.wall += self.now.0 as i64;
                 self.now = BootTime(500);
                 self.supervisor = Some(Memory::default());
                 if let Some(run) = run {
@@ -275,6 +286,7 @@ impl<'a> Host<'a> {
                     self.now = self.now.max(wake);
                 }
             }
+            Event::ClockSet(seconds) => self.wall += i64::from(*seconds) * 1000,
             Event::CrashAfter(steps) => self.crash_after = Some(*steps),
             Event::Away => self.supervisor = None,
             Event::Back => self.supervisor = Some(Memory::default()),
@@ -287,6 +299,26 @@ impl<'a> Host<'a> {
             Line::Program(program) => return self.program = *program,
             Line::Attached(attached) => return self.attached = *attached,
             Line::Nice(nice) => ("constraints.nice", nice.to_string()),
+            Line::Schedule(None) => return drop(self.lines.remove("schedule")),
+            Line::Schedule(Some((from, to))) => {
+                // From ten minutes before the clock change in Berlin to ten minutes after it.
+                let time = |n: u8| format!("{:02}:{:02}", (110 + n) / 60, (110 + n) % 60);
+                let window = |from: u8, to: u8, nice: i8| {
+                    format!(
+                        "{{ from = \"{}\", to = \"{}\", timezone = \"Europe/Berlin\", \
+                         constraints = {{ nice = {nice} }} }}",
+                        time(from),
+                        time(to)
+                    )
+                };
+                let (from, to) = (*from.min(to), *from.max(to));
+                let windows = match to - from {
+                    0 => vec![window(from, to + 1, 5)],
+                    1 => vec![window(from, to, 6)],
+                    _ => vec![window(from, from + 1, 7), window(from + 1, to, 8)],
+                };
+                ("schedule", format!("[{}]", windows.join(", ")))
+            }
             Line::StopTimeout(s) => ("stop.timeout", format!("\"{s}s\"")),
             Line::OnRemove(rule) => ("stop.on_remove", format!("{rule:?}")),
             Line::RunTimeout(Some(s)) => ("timeouts.run", format!("\"{s}s\"")),
@@ -345,6 +377,20 @@ impl<'a> Host<'a> {
 
     // ---- what the supervisor sees ----
 
+    fn moment(&self, boot: BootTime) -> Moment {
+        Moment { wall: WallTime::from_unix_ms(self.wall + boot.0 as i64), boot }
+    }
+
+    /// The plan at a time since boot.
+    fn plan(&self, now: BootTime, wanted: &Wanted, observed: Option<&Observed>) -> Plan {
+        plan::plan(self.moment(now), &Zones::BUILT_IN, wanted, observed)
+    }
+
+    /// The job as its schedule has it now.
+    fn scheduled(&self, job: &Arc<Job>) -> Arc<Job> {
+        job.at(self.moment(self.now).wall, &Zones::BUILT_IN).0
+    }
+
     fn wanted(&mut self) -> Wanted {
         let memory = self.supervisor.as_mut().expect("only a supervisor asks");
         let good = match self.file {
@@ -397,7 +443,7 @@ impl<'a> Host<'a> {
                 return;
             }
             let (wanted, observed) = (self.wanted(), self.observed());
-            let plan = plan(self.now, &wanted, observed.as_ref());
+            let plan = self.plan(self.now, &wanted, observed.as_ref());
             if plan.actions.is_empty() {
                 self.quiet(&wanted, observed.as_ref(), &plan);
                 self.last = Some(plan);
@@ -413,7 +459,7 @@ impl<'a> Host<'a> {
             }
         }
         let (wanted, observed) = (self.wanted(), self.observed());
-        panic!("does not settle: {:?}", plan(self.now, &wanted, observed.as_ref()));
+        panic!("does not settle: {:?}", self.plan(self.now, &wanted, observed.as_ref()));
     }
 
     /// One step that is done whole or not at all.
@@ -480,8 +526,15 @@ impl<'a> Host<'a> {
             }
             Action::Update { job, .. } => {
                 self.note("update");
-                let Wanted::Run(declared) = wanted else { panic!("an update to nothing") };
-                assert_eq!(declared, job, "updated to something else than the file says");
+                let declared = match wanted {
+                    Wanted::Run(declared) => declared.clone(),
+                    Wanted::Held => self.current().job.clone(),
+                    other => panic!("updated, but wanted is {other:?}"),
+                };
+                assert_eq!(self.scheduled(&declared), *job, "updated to something else than the file says");
+                if job.window().is_some() {
+                    self.note("update into a window");
+                }
                 let run = self.current();
                 assert_eq!(run.job.workload, job.workload, "a new workload in place");
                 run.job = Arc::clone(job);
@@ -565,10 +618,13 @@ impl<'a> Host<'a> {
     fn check_start(&mut self, job: &Arc<Job>, why: StartReason, wanted: &Wanted) {
         self.check_over("succeeded");
         match wanted {
-            Wanted::Run(declared) => assert_eq!(declared, job, "started something else than the file says"),
+            Wanted::Run(declared) => {
+                assert_eq!(self.scheduled(declared), *job, "started something else than the file says");
+            }
             Wanted::Held => {
                 let last = self.run.as_ref().expect("a broken file started a job");
-                assert_eq!((&last.job, why), (job, StartReason::Restart), "a broken file is no edit");
+                let last_good = self.scheduled(&last.job);
+                assert_eq!((&last_good, why), (job, StartReason::Restart), "a broken file is no edit");
                 assert!(!last.released, "a broken file took back what was let go");
             }
             other => panic!("started, but wanted is {other:?}"),
@@ -643,7 +699,7 @@ impl<'a> Host<'a> {
 
     /// Holds whenever there is nothing to do.
     fn quiet(&self, wanted: &Wanted, observed: Option<&Observed>, quiet: &Plan) {
-        let at = |now| plan(now, wanted, observed);
+        let at = |now| self.plan(now, wanted, observed);
         assert_eq!(*quiet, at(self.now), "another plan for the same");
         match quiet.wake {
             Some(wake) => {
@@ -662,7 +718,11 @@ impl<'a> Host<'a> {
                 }
             }
             (Phase::Running { .. }, Wanted::Run(job)) if seen.job.workload == job.workload => {
-                assert_eq!((&seen.job, seen.released), (job, false), "not governed by the newest version");
+                let job = self.scheduled(job);
+                assert_eq!((&seen.job, seen.released), (&job, false), "not governed by the newest version");
+            }
+            (Phase::Running { .. }, Wanted::Held) if !seen.released => {
+                assert_eq!(seen.job, self.scheduled(&seen.job), "a broken file stops the schedule");
             }
             _ => {}
         }
@@ -707,7 +767,7 @@ impl<'a> Host<'a> {
             Wanted::Run(job) => match live {
                 Some(run) => {
                     assert!(run.workload && !run.released && run.stop.is_none(), "not running: {run:?}");
-                    assert_eq!(run.job, *job, "not governed by the newest version");
+                    assert_eq!(run.job, self.scheduled(job), "not governed by the newest version");
                 }
                 None => {
                     let run = run.expect("a declared job was never started");
@@ -750,6 +810,7 @@ fn the_plan_keeps_its_promises() {
         "start Edited",
         "start Restart",
         "update",
+        "update into a window",
         "stop Removed",
         "stop Disabled",
         "stop Changed",

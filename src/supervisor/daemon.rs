@@ -43,6 +43,9 @@ pub const ATTACH_UNSUPPORTED: &str =
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
 
+/// Before a limit is tried again for the first time that an edit asked for and the kernel refused.
+const VERIFY_SOON: Duration = Duration::from_millis(250);
+
 /// Rounds after which a job's plan has to have settled; it takes two.
 const MOST_ROUNDS: usize = 8;
 
@@ -94,6 +97,8 @@ pub struct Daemon {
     rescan_at: Option<BootTime>,
     /// When the limits of all jobs are read back next.
     verify_at: BootTime,
+    /// The pause before that.
+    verify_pause: Duration,
     manager: Option<Manager>,
 }
 
@@ -163,6 +168,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             timers: BTreeSet::new(),
             rescan_at: None,
             verify_at: clock::boot() + RESYNC,
+            verify_pause: RESYNC,
             manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
@@ -182,6 +188,8 @@ impl Daemon {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::hangup())?;
         let mut child = signal(SignalKind::child())?;
+        let clock_set = clock::tells_when_set().and_then(readable);
+        let clock_set = clock_set.context("cannot have the kernel tell when the wall clock is set")?;
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
@@ -197,7 +205,7 @@ impl Daemon {
             });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan, feed].into_iter().flatten().min().unwrap_or(now + RESYNC);
+            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -218,7 +226,9 @@ impl Daemon {
                     }
                     self.rescan();
                     self.verify_all();
+                    self.mark_scheduled();
                 }
+                () = was_set(&clock_set) => self.mark_scheduled(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];
                     while let Ok(notice) = notices.try_recv() {
@@ -262,11 +272,16 @@ impl Daemon {
             }
             self.dirty.insert(job);
         }
-        let in_use = self.slots.values().filter_map(|slot| slot.run.as_ref()?.cgroup()).collect::<Vec<_>>();
-        self.cgroups.sweep(&in_use);
+        self.sweep();
         if self.live() > 0 {
             info!("took over {}", count(self.live(), "running workload"));
         }
+    }
+
+    /// Removes cgroups that are nobody's any more.
+    pub(super) fn sweep(&self) {
+        let in_use = self.slots.values().filter_map(|slot| slot.run.as_ref()?.cgroup()).collect::<Vec<_>>();
+        self.cgroups.sweep(&in_use);
     }
 
     /// How many runs live.
@@ -398,8 +413,19 @@ impl Daemon {
         }
         if self.verify_at <= now {
             self.verify_all();
-            self.verify_at = now + RESYNC;
+            self.verify_pause = (self.verify_pause * 2).min(RESYNC);
+            self.verify_at = match self.rescan_at {
+                // One awakening for both.
+                Some(rescan) if self.verify_pause == RESYNC => rescan,
+                _ => now + self.verify_pause,
+            };
         }
+    }
+
+    /// A limit was refused for now: looks again soon, then after pauses that double.
+    pub(super) fn verify_soon(&mut self) {
+        self.verify_pause = VERIFY_SOON;
+        self.verify_at = self.verify_at.min(clock::boot() + VERIFY_SOON);
     }
 
     fn settle_all(&mut self) {
@@ -412,7 +438,8 @@ impl Daemon {
     fn settle(&mut self, job: &JobId) {
         let mut wake = None;
         for round in 0.. {
-            let now = clock::boot();
+            let moment = clock::now();
+            let now = moment.boot;
             let wanted = self.wanted(job);
             let slot = self.slots.entry(job.clone()).or_default();
             if let Some(until) = slot.hold_until {
@@ -425,7 +452,7 @@ impl Daemon {
             if slot.opaque.is_some() {
                 break;
             }
-            let plan = plan(now, &wanted, slot.run.as_ref().map(|run| &run.seen));
+            let plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
             wake = plan.wake;
             if slot.run.as_ref().is_some_and(Run::gives_no_event) {
                 wake = Some(now + LOOK_AGAIN);
@@ -472,6 +499,13 @@ impl Daemon {
     /// Marks a job for planning.
     pub(super) fn mark(&mut self, job: &JobId) {
         self.dirty.insert(job.clone());
+    }
+
+    /// Has jobs with a schedule planned anew, because the time is another than was reckoned with.
+    fn mark_scheduled(&mut self) {
+        let scheduled = |slot: &Slot| slot.run.as_ref().is_some_and(|run| !run.seen.job.schedule.is_empty());
+        let jobs = self.slots.iter().filter(|(_, slot)| scheduled(slot)).map(|(job, _)| job.clone());
+        self.dirty.extend(jobs);
     }
 
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
@@ -525,11 +559,7 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
     event: Event,
     events: &UnboundedSender<Event>,
 ) -> io::Result<tokio::task::AbortHandle> {
-    #[allow(
-        deprecated,
-        reason = "it trusts the source to keep its descriptor open, which those that own theirs do"
-    )]
-    let source = AsyncFd::with_interest(source, Interest::READABLE)?;
+    let source = readable(source)?;
     let events = events.clone();
     let task = tokio::spawn(async move {
         // An error is as good as an event: the run is looked at.
@@ -537,6 +567,28 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
         let _ = events.send(event);
     });
     Ok(task.abort_handle())
+}
+
+/// A descriptor of which one can wait until there is something to read.
+fn readable<T: AsRawFd + AsFd>(source: T) -> io::Result<AsyncFd<T>> {
+    #[allow(
+        deprecated,
+        reason = "it trusts the source to keep its descriptor open, which those that own theirs do"
+    )]
+    AsyncFd::with_interest(source, Interest::READABLE)
+}
+
+/// Waits until the wall clock is set.
+async fn was_set(clock: &AsyncFd<OwnedFd>) {
+    match clock.readable().await {
+        Ok(mut ready) => {
+            // It fails, which is what tells of it.
+            let _ = nix::unistd::read(clock.get_ref(), &mut [0; 8]);
+            ready.clear_ready();
+        }
+        // The runtime is going.
+        Err(_) => std::future::pending().await,
+    }
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

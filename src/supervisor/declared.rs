@@ -22,6 +22,7 @@ use crate::config::resolve;
 use crate::config::schema::JobFile;
 use crate::lint::check::{Facts, check_job};
 use crate::lint::diagnostic::Diagnostic;
+use crate::linux::clock;
 use crate::model::ids::JobId;
 use crate::model::time::{BootTime, Moment};
 use crate::reconcile::plan::Wanted;
@@ -128,7 +129,8 @@ impl Declared {
     /// Nothing declared yet. Obeyed are root's files and those of the user that runs this.
     #[must_use]
     pub fn new(layout: Layout) -> Self {
-        let facts = Facts { cores: std::thread::available_parallelism().map_or(1, usize::from), mode: None };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let facts = Facts { cores, mode: None, zones: clock::ZONES };
         let ids = (Uid::effective().as_raw(), Gid::effective().as_raw());
         let (profiles, _) = Profiles::build(&BTreeMap::new());
         Self {
@@ -304,7 +306,7 @@ impl Declared {
                     return;
                 }
                 let checked = check_job(stem, &read.text, &self.profiles, &self.facts);
-                file.uses_profiles = checked.file.profiles.as_ref().is_some_and(|names| !names.is_empty());
+                file.uses_profiles = checked.file.names_profiles();
                 let told = Told::of(path, &read.text, &checked.problems);
                 let declared = told.errors.is_empty().then_some(checked.declared);
                 (told, declared)

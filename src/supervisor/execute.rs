@@ -6,6 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
@@ -18,8 +19,9 @@ use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
-use crate::model::cgroup::Cgroup;
+use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
+use crate::model::drift::{self, Drift};
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -32,6 +34,9 @@ use crate::reconcile::plan::{Action, Observed, Outlook, Phase, StartReason, Stop
 use crate::runs::dir::RunDir;
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::wrapper;
+
+/// How long what was sent SIGKILL has to be gone. What takes longer has its cgroup until the next resync.
+const DYING: Duration = Duration::from_millis(100);
 
 /// A run, as far as this supervisor knows it.
 pub struct Run {
@@ -180,7 +185,7 @@ impl Run {
 
     /// Puts the job's constraints in force, after others were.
     fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
-        let wanted = &self.seen.job.constraints;
+        let wanted = self.seen.job.in_force();
         let main = &started.process;
         let Some(cgroup) = &self.spec.cgroup else {
             let mut attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
@@ -195,9 +200,15 @@ impl Run {
         merge(wanted, limits, attributes)
     }
 
+    /// Tries to put limits in force that were refused.
+    fn try_again(&self) -> Vec<ConstraintStatus> {
+        let wanted = self.seen.job.in_force();
+        self.spec.cgroup.as_ref().map_or_else(Vec::new, |c| cgroup::apply(c, wanted, Before::Was(wanted)))
+    }
+
     /// Reads the job's constraints back.
     fn read_back(&self, started: &Started, why: &str) -> Vec<ConstraintStatus> {
-        let wanted = &self.seen.job.constraints;
+        let wanted = self.seen.job.in_force();
         let limits = match &self.spec.cgroup {
             Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
             None => cgroup::not_in_force(wanted, why),
@@ -231,7 +242,14 @@ impl Run {
         if self.seen.released || matches!(cgroup::remove(cgroup), Ok(true)) {
             return;
         }
-        let closed = cgroup::kill(cgroup).and_then(|()| cgroup::remove(cgroup));
+        let begin = Instant::now();
+        let gone = |()| loop {
+            match cgroup::remove(cgroup) {
+                Ok(false) if begin.elapsed() < DYING => std::thread::sleep(DYING / 50),
+                done => return done,
+            }
+        };
+        let closed = cgroup::kill(cgroup).and_then(gone);
         if !matches!(closed, Ok(true)) {
             warn!(job = %self.spec.job.id, run = %self.seen.id, "something is left in the job's cgroup: {closed:?}");
         }
@@ -300,10 +318,10 @@ impl Daemon {
         };
         let (cgroup, limits) = match self.cgroups.create(job.id.as_str()) {
             Ok(cgroup) => {
-                let limits = cgroup::apply(&cgroup, &job.constraints, Before::Fresh);
+                let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
                 (Some(cgroup), limits)
             }
-            Err(why) => (None, cgroup::not_in_force(&job.constraints, &why)),
+            Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
         };
         let spec = Spec {
             version: VERSION,
@@ -390,9 +408,9 @@ impl Daemon {
         let let_go = std::mem::replace(&mut run.seen.released, false);
         let known = run.report.constraints.clone();
         if let Some(started) = &run.started
-            && before.constraints != declared.constraints
+            && before.in_force() != declared.in_force()
         {
-            run.report.constraints = run.enforce(started, &before.constraints, &why);
+            run.report.constraints = run.enforce(started, before.in_force(), &why);
         }
         run.report.describe(declared);
         let now = clock::now().wall;
@@ -406,6 +424,9 @@ impl Daemon {
         for Change { field, from, to, .. } in changes {
             let shown = |value: &str| if value.is_empty() { "unset".to_owned() } else { value.to_owned() };
             tell(format!("changed in place: {field} {} -> {}", shown(from), shown(to)));
+        }
+        if run.report.constraints.iter().any(may_be_granted) {
+            self.verify_soon();
         }
         self.warn_of(job, &known);
         self.publish(job);
@@ -603,7 +624,8 @@ impl Daemon {
         self.mark(job);
     }
 
-    /// Reads back what is declared to be in force, and puts right what somebody else has changed.
+    /// Reads back what is declared to be in force, puts right what somebody else has changed, and tries
+    /// again what was refused: the job may use less by now.
     pub(super) fn verify_constraints(&mut self, job: &JobId) {
         let why = self.without_cgroup();
         let Some(run) = self.run_of(job).filter(|run| matches!(run.seen.phase, Phase::Running { .. })) else {
@@ -614,38 +636,50 @@ impl Daemon {
             return;
         }
         let found = run.read_back(started, &why);
-        if found == run.report.constraints {
+        let known = run.report.constraints.clone();
+        let lost = found.iter().any(|status| !status.applied && drift::was_in_force(&known, status));
+        if lost
+            && !matches!(
+                PidFd::open(&started.process).map(|p| p.map(|p| p.has_exited())),
+                Ok(Some(Ok(false)))
+            )
+        {
+            // It has just ended, and that is about to be told.
             return;
         }
-        let was = |name| run.report.constraints.iter().find(|status| status.name == name && status.applied);
-        let drifted: Vec<String> = found
-            .iter()
-            .filter(|status| !status.applied)
-            .filter_map(|status| {
-                let was = was(status.name)?.actual.as_deref()?;
-                Some(format!("{} was {}, not {was}", status.name, status.actual.as_deref().unwrap_or("gone")))
-            })
-            .collect();
-        if drifted.is_empty() {
-            // What was refused when it was asked for is still not in force; that was told.
+        let tried = if lost {
+            run.enforce(started, run.seen.job.in_force(), &why)
+        } else if found.iter().any(may_be_granted) {
+            run.try_again()
+        } else {
+            Vec::new()
+        };
+        let (now, drift) = drift::settle(&known, found, &tried);
+        if now == known && drift == Drift::default() {
             return;
         }
-        let now = run.enforce(started, &run.seen.job.constraints, &why);
-        let known = std::mem::replace(&mut run.report.constraints, now);
-        run.report.drift_corrected += u32::try_from(drifted.len()).unwrap_or(u32::MAX);
-        let text = format!("changed behind our back, and put right: {}", drifted.join("; "));
-        warn!(job = %job, run = %run.seen.id, "{text}");
-        run.report.event(clock::now().wall, State::Running, text);
-        self.warn_of(job, &known);
+        run.report.constraints = now;
+        run.report.drift_corrected += u32::try_from(drift.put_right.len()).unwrap_or(u32::MAX);
+        let mut tell = |what: &str, list: Vec<String>| {
+            if !list.is_empty() {
+                let text = format!("{what}: {}", list.join("; "));
+                warn!(job = %job, run = %run.seen.id, "{text}");
+                run.report.event(clock::now().wall, State::Running, text);
+            }
+        };
+        tell("changed behind our back, and put right", drift.put_right);
+        tell("not in force any more", drift.lost);
+        tell("in force now", drift.gained);
         self.publish(job);
     }
 
-    /// Looks at the limits of every job.
+    /// Looks at the limits of every job, and for cgroups that are nobody's any more.
     pub(super) fn verify_all(&mut self) {
         let running: Vec<JobId> = self.slots.keys().cloned().collect();
         for job in running {
             self.verify_constraints(&job);
         }
+        self.sweep();
     }
 
     /// Why a run has no cgroup.
@@ -660,7 +694,10 @@ impl Daemon {
         let Some(run) = self.slots.get(job).and_then(|slot| slot.run.as_ref()) else { return };
         let host = self.cgroups.why_none();
         let told = |status: &&ConstraintStatus| {
-            known.contains(status) || (host.is_some() && status.reason.as_deref() == host)
+            let same =
+                |was: &ConstraintStatus| (was.name, &was.requested) == (status.name, &status.requested);
+            known.iter().any(|was| !was.applied && same(was))
+                || (host.is_some() && status.reason.as_deref() == host)
         };
         for status in run.report.constraints.iter().filter(|status| !status.applied && !told(status)) {
             let reason = status.reason.as_deref().unwrap_or("not read back");
@@ -680,6 +717,12 @@ impl Daemon {
     fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
     }
+}
+
+/// Whether a limit is refused whose file is there: a job that uses less, or a disk that comes back, is
+/// reason enough to try again.
+fn may_be_granted(status: &ConstraintStatus) -> bool {
+    !status.applied && status.actual.is_some() && Controller::of(status.name).is_some()
 }
 
 /// What became of the limits of the process, which are never changed in place: as at its start.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::daemon::ATTACH_UNSUPPORTED;
-use super::survey;
+use super::survey::{self, Scheduled};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
 use crate::linux::clock;
@@ -15,7 +15,7 @@ use crate::model::ids::JobId;
 use crate::model::job::Workload;
 use crate::model::units::{count, format_duration};
 use crate::reconcile::diff::{Change, Class, diff};
-use crate::reconcile::plan::{Action, Outlook, Wanted, plan};
+use crate::reconcile::plan::{Action, Outlook, Phase, Wanted, plan};
 
 /// What would be done for a job.
 #[derive(Debug, Serialize)]
@@ -37,6 +37,7 @@ enum Kind {
     Stop,
     Release,
     Wait,
+    Scheduled,
     Unsupported,
 }
 
@@ -49,12 +50,13 @@ impl Kind {
             Self::Stop => ("-", "stop"),
             Self::Release => ("-", "let go"),
             Self::Wait => (" ", "start later"),
+            Self::Scheduled => (" ", "scheduled"),
             Self::Unsupported => ("?", "not supported"),
         }
     }
 
     fn is_change(self) -> bool {
-        !matches!(self, Self::Wait | Self::Unsupported)
+        !matches!(self, Self::Wait | Self::Scheduled | Self::Unsupported)
     }
 }
 
@@ -99,14 +101,14 @@ pub fn run(
             steps.push(Step { job: job.id.clone(), action: Kind::Unsupported, reason, changes: Vec::new() });
             continue;
         }
-        let plan = plan(now.boot, &wanted, observed.as_ref());
+        let plan = plan(now, &clock::ZONES, &wanted, observed.as_ref());
         for action in plan.actions {
             let (action, reason, changes) = match action {
                 Action::Start { why, .. } => (Kind::Start, why.describe().to_owned(), Vec::new()),
                 Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
                 Action::Stop { reason: StopReason::Changed } => {
                     let changes = match (&observed, &wanted) {
-                        (Some(run), Wanted::Run(job)) => diff(&run.job, job),
+                        (Some(run), Wanted::Run(job)) => diff(&run.job, &job.at(now.wall, &clock::ZONES).0),
                         _ => Vec::new(),
                     };
                     (Kind::Restart, summary(&changes), changes)
@@ -122,8 +124,19 @@ pub fn run(
             let reason = format!("in {}, after an exit", format_duration(at.since(now.boot)));
             steps.push(Step { job: job.clone(), action: Kind::Wait, reason, changes: Vec::new() });
         }
+        let live = observed.as_ref().filter(|run| !matches!(run.phase, Phase::Ended { .. }));
+        let runs = live.is_some() || steps.len() > before;
         if steps.len() == before {
             unchanged += 1;
+        }
+        let governing = match (&wanted, live) {
+            (Wanted::Run(job), _) if runs => Some(job),
+            (Wanted::Held, Some(run)) if !run.released => Some(&run.job),
+            _ => None,
+        };
+        if let Some(scheduled) = governing.and_then(|job| Scheduled::of(job, None, now)) {
+            let reason = scheduled.to_string();
+            steps.push(Step { job, action: Kind::Scheduled, reason, changes: Vec::new() });
         }
     }
     let changes = steps.iter().filter(|step| step.action.is_change()).count();

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 use super::daemon::ATTACH_UNSUPPORTED;
 use super::declared::Declared;
 use super::observed::{Sighting, Standing};
+use super::survey::Scheduled;
 use super::{lock, survey};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
@@ -58,6 +60,8 @@ struct Row {
     /// Memory that it has in use now.
     memory_bytes: Option<u64>,
     next_start_at: Option<WallTime>,
+    /// What its schedule has in force, and what comes next; null without a schedule.
+    schedule: Option<Scheduled>,
     /// Where what the job printed is, if that went to a file.
     output: Option<PathBuf>,
     /// Why the job's file is not in force.
@@ -174,6 +178,16 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
         Wanted::Run(job) if job.exec().is_none() => ATTACH_UNSUPPORTED.to_owned(),
         _ => note(report.as_ref(), &errors, next_start_at, pid.is_some()),
     };
+    let live = sighting.as_ref().filter(|_| pid.is_some()).map(|sighting| &sighting.spec.job);
+    let schedule = match declared.wanted(job) {
+        Wanted::Run(job) => Scheduled::of(&job, live, clock::now()),
+        Wanted::Held => live.and_then(|job| Scheduled::of(&Arc::new(job.clone()), Some(job), clock::now())),
+        Wanted::Disabled(_) | Wanted::Gone => None,
+    };
+    let note = match &schedule {
+        Some(schedule) if note.is_empty() => schedule.to_string(),
+        _ => note,
+    };
     let log = layout.logs().join(format!("{job}.log"));
     let output = log.metadata().is_ok_and(|meta| meta.len() > 0).then_some(log);
     Row {
@@ -185,6 +199,7 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
         usage,
         memory_bytes,
         next_start_at,
+        schedule,
         output,
         errors,
         note,
@@ -313,6 +328,9 @@ fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
     }
     if let Some(next) = row.next_start_at {
         field("next start", &next.to_string())?;
+    }
+    if let Some(schedule) = &row.schedule {
+        field("schedule", &schedule.to_string())?;
     }
     if let Some(sla) = report.platform_sla {
         let why = report.platform_sla_reason.as_deref().unwrap_or("");

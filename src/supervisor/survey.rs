@@ -1,15 +1,24 @@
 //! A look at everything without touching it: what is declared, what runs, what was last reported.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
 
 use super::declared::Declared;
 use super::observed::{self, Sighting};
 use crate::config::paths::Layout;
 use crate::linux::clock;
 use crate::model::ids::JobId;
+use crate::model::job::Job;
 use crate::model::report::Report;
+use crate::model::schedule::Window;
+use crate::model::time::{Moment, WallTime};
+use crate::model::units::format_duration;
 use crate::runs::dir::{all_jobs, current, job_runs};
 
 /// What the files of a layout declare at this moment.
@@ -39,6 +48,57 @@ pub fn run_of(layout: &Layout, job: &JobId) -> Option<Sighting> {
 pub fn report_of(layout: &Layout, job: &JobId) -> Option<Report> {
     let bytes = fs::read(layout.reports().join(format!("{job}.json"))).ok()?;
     serde_json::from_slice(&bytes).ok()
+}
+
+/// What a job's schedule has in force, and what comes next.
+#[derive(Debug, Serialize)]
+pub struct Scheduled {
+    /// The window in force; `None`: the job's own constraints.
+    active: Option<String>,
+    /// What follows, the same way.
+    next: Option<String>,
+    /// When; `None`: this goes on for ever.
+    next_change_at: Option<WallTime>,
+    /// How long until then.
+    #[serde(skip)]
+    wait: Duration,
+}
+
+impl Scheduled {
+    /// Of a job that has a schedule. A live run may not be in the window yet that it should be in, where
+    /// no supervisor saw to it; that is due now.
+    #[must_use]
+    pub fn of(job: &Arc<Job>, live: Option<&Job>, now: Moment) -> Option<Self> {
+        if job.schedule.is_empty() {
+            return None;
+        }
+        let (scheduled, next) = job.at(now.wall, &clock::ZONES);
+        let window = |active: Option<usize>| active.and_then(|n| job.schedule.get(n)).map(Window::to_string);
+        let (mut active, mut next) =
+            (window(scheduled.active), next.map(|next| (next.at, window(next.active))));
+        if let Some(live) = live
+            && live.in_force() != scheduled.in_force()
+        {
+            next = Some((now.wall, active));
+            active = live.window().map(Window::to_string);
+        }
+        let wait = next.as_ref().map_or(0, |(at, _)| at.unix_ms().saturating_sub(now.wall.unix_ms()));
+        Some(Self {
+            active,
+            next_change_at: next.as_ref().map(|(at, _)| *at),
+            next: next.and_then(|(_, next)| next),
+            wait: Duration::from_secs(u64::try_from(wait).unwrap_or(0) / 1000),
+        })
+    }
+}
+
+impl fmt::Display for Scheduled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |window: &Option<String>| window.clone().unwrap_or_else(|| "[constraints]".into());
+        write!(f, "{} in force", name(&self.active))?;
+        let Some(at) = self.next_change_at else { return Ok(()) };
+        write!(f, ", then {} at {at} (in {})", name(&self.next), format_duration(self.wait))
+    }
 }
 
 /// Whether the last report of a run is on disk.

@@ -24,6 +24,7 @@ use crate::model::ids::RunId;
 use crate::model::job::{Output, Workload};
 use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::report::Usage;
+use crate::model::rlimit;
 use crate::model::signal::Signal;
 use crate::runs::dir::RunDir;
 use crate::runs::record::{Exited, Spec, Started, VERSION};
@@ -78,6 +79,8 @@ struct Begun {
     cgroup: Option<Cgroup>,
     /// What the kernel had counted before it ran.
     baseline: Counters,
+    /// Its limit on CPU time in seconds, if the job has one: the kernel raises it with each SIGXCPU.
+    cpu_limit: Option<u64>,
 }
 
 /// A start that failed, of which run.
@@ -141,7 +144,7 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError>
         // Lowering it cannot fail, and programs that use select(2) break on what the supervisor needs.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
-    let constraints = &spec.job.constraints;
+    let constraints = spec.job.in_force();
     let kept = in_force(&spec.limits);
     let plan = spawn::Plan::new(exec, &spec.environment, constraints, &kept)?;
     let mut notes = Vec::new();
@@ -181,10 +184,11 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError>
         notes,
         baseline: Some(baseline.clone()),
     };
+    let cpu_limit = exec.rlimits.get(&rlimit::Resource::Cpu).and_then(|_| rlimits::cpu_time(main.pid));
     run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
     held.go()?;
     leave_cgroup(spec.cgroup.as_ref());
-    Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline })
+    Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline, cpu_limit })
 }
 
 /// Moves this process to where wrappers live. After the start, which must not wait for it: the kernel
@@ -260,10 +264,12 @@ fn wait(begun: &Begun, run_id: RunId) -> Exited {
         }
         // Before it is reaped: then its counters are gone.
         let io = read_io(pid);
+        let raised = begun.cpu_limit.and_then(|before| rlimits::cpu_time(pid)?.checked_sub(before));
         let Ok(reaped) = sys::reap(pid) else { continue };
         let at = clock::now();
         // A kill for memory was counted before the signal was sent.
-        let (evidence, used) = counters::read(begun.cgroup.as_ref()).since(&begun.baseline);
+        let (mut evidence, used) = counters::read(begun.cgroup.as_ref()).since(&begun.baseline);
+        evidence.cpu_limit_signals = raised.unwrap_or(0);
         let usage = used.or(&Usage {
             cpu_sec: Some(reaped.cpu_sec),
             memory_peak_bytes: Some(reaped.memory_peak_bytes),

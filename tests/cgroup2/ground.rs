@@ -3,23 +3,49 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Deref;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{panicking, sleep};
 use std::time::{Duration, Instant};
 
 use ffrtmp::model::process::ProcessIdentity;
+use ffrtmp::model::signal::Signal;
 
-use crate::harness::{DEADLINE, Site, await_true, identify, lives, names};
+use serde_json::Value;
+
+use crate::harness::{DEADLINE, Live, Site, await_true, identify, lives, names};
 
 /// Where cgroup v2 is mounted.
 const MOUNT: &str = "/sys/fs/cgroup";
+
+/// The folder of the machine below that the lane may write to.
+const HOST: &str = "/run/lane";
 
 /// The controllers of the lane's kernel.
 pub const ALL: &[&str] = &["cpu", "io", "memory", "pids"];
 
 /// Cgroups without a process that may be there after the last job: the frame of what was delegated.
 const FRAME: &[&str] = &["jobs", "supervisor", "wrappers"];
+
+/// An encoder that takes all the CPU it can get, until it is ended.
+pub const ENCODER: &[&str] = &[
+    "ffmpeg",
+    "-nostdin",
+    "-v",
+    "error",
+    "-f",
+    "lavfi",
+    "-i",
+    "testsrc2=size=320x240:rate=25",
+    "-c:v",
+    "libx264",
+    "-preset",
+    "ultrafast",
+    "-f",
+    "null",
+    "-",
+];
 
 /// Whether this is the lane's machine; says `SKIPPED` where it is not.
 pub fn in_lane(test: &str) -> bool {
@@ -44,6 +70,29 @@ impl Cgroup {
     /// A child, whether it is there or not.
     pub fn child(&self, name: &str) -> Self {
         Self(self.0.join(name))
+    }
+
+    pub fn exists(&self) -> bool {
+        self.0.exists()
+    }
+
+    /// The processes in it, not those below.
+    pub fn procs(&self) -> Vec<u32> {
+        self.read("cgroup.procs").lines().map(|line| line.parse().expect("a pid")).collect()
+    }
+
+    /// Moves a process into it.
+    pub fn take_in(&self, pid: u32) {
+        self.write("cgroup.procs", &pid.to_string());
+    }
+
+    /// Waits until a file of it says this, which must not take a second.
+    pub fn await_value(&self, file: &str, value: &str) -> Duration {
+        let begin = Instant::now();
+        await_true(&format!("{file} is {value}"), || self.read(file) == value);
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(1), "{file} is {value} only after {took:?}");
+        took
     }
 
     pub fn file(&self, file: &str) -> PathBuf {
@@ -130,6 +179,31 @@ pub fn shares(of: &[&Cgroup], over: Duration) -> Vec<f64> {
     before.iter().zip(look()).map(share).collect()
 }
 
+/// The cgroup that a process is in, by its path in the hierarchy.
+pub fn cgroup_of(pid: u32) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("proc");
+    text.trim_end().strip_prefix("0::").expect("there is no other hierarchy").to_owned()
+}
+
+/// What a report says of a constraint; null if it says nothing.
+pub fn constraint(report: &Value, name: &str) -> Value {
+    let list = report["constraints"].as_array().expect("a list");
+    list.iter().find(|status| status["name"] == name).cloned().unwrap_or_default()
+}
+
+/// That a constraint is in force, with this value in the kernel.
+pub fn assert_in_force(report: &Value, name: &str, actual: &str) {
+    let status = constraint(report, name);
+    assert_eq!((&status["applied"], &status["actual"]), (&true.into(), &actual.into()), "{status:#}");
+}
+
+/// That a constraint is not in force, and why.
+pub fn assert_not_in_force(report: &Value, name: &str, reason: &str) {
+    let status = constraint(report, name);
+    assert_eq!(status["applied"], false, "{name}: {status:#}");
+    assert!(status["reason"].as_str().is_some_and(|text| text.contains(reason)), "{reason:?}: {status:#}");
+}
+
 /// `TEST.slice/ffrtmp.service/supervisor`, made as systemd makes it for `Delegate=yes` and
 /// `DelegateSubgroup=supervisor`, and a folder for `--root`.
 ///
@@ -168,6 +242,49 @@ impl Ground {
         let mut command = self.unit.child("supervisor").entry();
         command.current_dir("/").arg(env!("CARGO_BIN_EXE_ffrtmp-sup"));
         self.start_command(command, &self.root, &[])
+    }
+
+    /// The same as a user to whom nothing was delegated.
+    pub fn supervise_as(&self, user: u32) -> u32 {
+        for folder in ["", "jobs.d", "profiles.d", "drafts"] {
+            chown(self.path(folder), Some(user), Some(user)).expect("changed");
+        }
+        let mut command = self.unit.child("supervisor").entry();
+        let user = user.to_string();
+        command.current_dir("/").args(["setpriv", "--clear-groups", "--reuid", &user, "--regid", &user]);
+        command.arg(env!("CARGO_BIN_EXE_ffrtmp-sup"));
+        self.start_command(command, &self.root, &[])
+    }
+
+    /// A file that takes up cache where it is read, and no disk: this machine's memory is small, and what
+    /// lies in it cannot be given back.
+    pub fn large_file(&self, bytes: u64) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new_in(HOST).expect("a file");
+        file.as_file().set_len(bytes).expect("it has holes");
+        file
+    }
+
+    /// The cgroup of a job with an ordinary name.
+    pub fn job(&self, name: &str) -> Cgroup {
+        self.unit.child("jobs").child(name)
+    }
+
+    /// Waits until a job runs that is in its cgroup.
+    pub fn in_cgroup(&self, job: &str) -> (Live, Cgroup) {
+        let live = self.running(job);
+        let cgroup = self.job(job);
+        assert_eq!(cgroup.procs().first(), Some(&live.pid()), "{job} is in its cgroup");
+        (live, cgroup)
+    }
+
+    /// Waits for the last report of a job's run.
+    pub fn ended(&self, job: &str) -> Value {
+        self.await_report(job, "its end", |report| !report["ended_at"].is_null())
+    }
+
+    /// Has the supervisor look at everything again.
+    pub fn resync(&self) {
+        self.signal_supervisor(Signal::from_number(libc::SIGHUP).expect("a signal"));
     }
 
     /// Has the supervisor end all jobs, and waits until it has.

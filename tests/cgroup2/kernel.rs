@@ -4,26 +4,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use super::ground::{ALL, Ground, in_lane, shares};
-
-/// An encoder that takes all the CPU it can get, until it is ended.
-const ENCODER: &[&str] = &[
-    "ffmpeg",
-    "-nostdin",
-    "-v",
-    "error",
-    "-f",
-    "lavfi",
-    "-i",
-    "testsrc2=size=320x240:rate=25",
-    "-c:v",
-    "libx264",
-    "-preset",
-    "ultrafast",
-    "-f",
-    "null",
-    "-",
-];
+use super::ground::{ALL, ENCODER, Ground, in_lane, shares};
 
 #[test]
 fn a_quota_holds_an_encoder_to_its_share() {

@@ -10,8 +10,13 @@ mod harness;
 // Named as the lane, so that `cargo test -- --skip cgroup2::` leaves out what runs there.
 #[path = "."]
 mod cgroup2 {
+    mod clock;
+    mod edits;
+    mod ends;
     mod ground;
+    mod hosts;
     mod kernel;
     mod limits;
     mod oom;
+    mod survives;
 }

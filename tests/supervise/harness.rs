@@ -49,8 +49,10 @@ pub fn shell(keys: &str, script: &str) -> String {
 }
 
 /// Says `ready`, counts the SIGTERMs it gets in its output, and takes its time to obey the first.
-pub const COUNTS_SIGNALS: &str = "trap 'echo TERM' TERM; sleep 1000 & s=$!; echo ready; wait $s
-    kill $s; sleep 0.3 & wait $!; wait; echo bye";
+///
+/// It looks again and again: a signal that comes between two commands would not end a `wait` after it.
+pub const COUNTS_SIGNALS: &str = "trap 'echo TERM; asked=1' TERM; echo ready
+    until [ $asked ]; do sleep 0.02; done; for n in 1 2 3 4 5 6; do sleep 0.05; done; echo bye";
 
 /// Says `ready`; it and its child ignore SIGTERM.
 pub const STUBBORN: &str = "trap '' TERM; sleep 1000 & echo ready $!; wait";

@@ -14,5 +14,6 @@ mod killed;
 mod notify;
 mod restarts;
 mod rlimits;
+mod schedule;
 mod stops;
 mod takeover;

@@ -1,5 +1,7 @@
 //! Limits of the process: what the workload sees, what the report says, and how one that was reached is told.
 
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::harness::{Site, events, shell};
@@ -63,6 +65,33 @@ fn a_loop_that_uses_up_its_cpu_time_is_ended_and_told_why() {
     assert!(last.contains("exec.rlimits.cpu (1s:6s) allows; raise that"), "{report:#}");
     let used = report["usage"]["cpu_sec"].as_f64().expect("seconds");
     assert!((0.5..5.0).contains(&used), "{used}");
+}
+
+/// ffmpeg obeys SIGXCPU as it does SIGTERM: it ends by itself, with a code of its own.
+#[test]
+fn a_transcoder_that_obeys_the_signal_is_told_of_its_limit_too() {
+    if !Command::new("ffmpeg").arg("-version").output().is_ok_and(|output| output.status.success()) {
+        println!("SKIPPED a_transcoder_that_obeys_the_signal_is_told_of_its_limit_too: no ffmpeg here");
+        return;
+    }
+    let site = Site::started();
+    let source = "testsrc2=size=1280x720:rate=30";
+    site.put(
+        "job",
+        &format!(
+            "[exec]\ncommand = [\"ffmpeg\", \"-nostdin\", \"-loglevel\", \"error\", \"-f\", \"lavfi\", \"-i\", \
+             \"{source}\", \"-c:v\", \"mpeg4\", \"-f\", \"null\", \"-\"]\nrlimits = {{ cpu = \"1s\" }}\n"
+        ),
+    );
+    let report = site.await_report("job", "its end", |report| !report["exit_reason"].is_null());
+    assert_eq!((&report["exit_reason"], &report["signal"]), (&"policy_violation".into(), &Value::Null));
+    assert_eq!(
+        (&report["state"], &report["platform_sla_reason"]),
+        (&"failed".into(), &"workload_limit".into())
+    );
+    let last = events(&report).last().copied().unwrap_or_default();
+    assert!(last.contains("the kernel had sent it SIGXCPU"), "{report:#}");
+    assert!(last.contains("exec.rlimits.cpu (1s:6s) allows"), "{report:#}");
 }
 
 #[test]

@@ -90,14 +90,22 @@ pub fn send(process: &ProcessIdentity, signal: Signal) {
     }
 }
 
+/// Whether this is such a machine; says so if not.
+pub fn is_here(name: &str) -> bool {
+    let here = std::env::var_os("FFRTMP_TEST_LANE").is_some_and(|lane| lane == "vm");
+    if !here {
+        println!("SKIPPED {name}: wants a virtual machine of its own: make test-vm");
+    }
+    here
+}
+
 /// The system's own supervisor, started, with jobs of a test; stopped and swept at the end.
 pub struct Machine;
 
 impl Machine {
     /// A machine with the unit started; `None`, and says so, where there is no such machine.
     pub fn started(name: &str) -> Option<Self> {
-        if std::env::var_os("FFRTMP_TEST_LANE").is_none_or(|lane| lane != "vm") {
-            println!("SKIPPED {name}: wants a virtual machine of its own: make test-vm");
+        if !is_here(name) {
             return None;
         }
         fs::create_dir_all("/etc/ffrtmp/jobs.d").expect("made");

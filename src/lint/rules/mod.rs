@@ -32,6 +32,7 @@ rules! {
     bad_io_max
     bad_name
     bad_rlimit
+    bad_time
     bad_umask
     bad_unit
     broken_profile
@@ -90,6 +91,9 @@ rules! {
     relative_path
     repeated_profile
     restart_against_lifecycle
+    schedule_never
+    schedule_no_effect
+    schedule_overlap
     shell_string
     shell_syntax
     shell_without_exec
@@ -104,8 +108,10 @@ rules! {
     too_large
     too_many_instances
     too_many_problems
+    too_many_windows
     unknown_key
     unknown_profile
+    unknown_timezone
     unknown_value
     unlikely_memory
     unreadable
@@ -298,8 +304,9 @@ mod tests {
 
     use super::*;
     use crate::lint::check::{check_job, check_profiles, check_supervisor};
+    use crate::model::zones::Zones;
 
-    const FACTS: Facts = Facts { cores: 4, mode: Some(0o644) };
+    const FACTS: Facts = Facts { cores: 4, mode: Some(0o644), zones: Zones::BUILT_IN };
 
     /// The codes that an example breaks, as `validate` would tell them.
     fn codes(example: &Example, with_host: bool) -> BTreeSet<&'static str> {

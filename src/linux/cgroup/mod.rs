@@ -12,6 +12,7 @@ pub mod v1;
 pub mod v2;
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use self::mounts::Mounts;
@@ -265,7 +266,7 @@ pub fn outside(limits: Vec<ConstraintStatus>, why: &str) -> Vec<ConstraintStatus
     limits.into_iter().map(refused).collect()
 }
 
-/// Whether a process is in a cgroup; false if either is gone.
+/// Whether a process is in a cgroup, or below it; false if either is gone.
 ///
 /// # Errors
 /// It cannot be read.
@@ -273,7 +274,8 @@ pub fn holds(cgroup: &Cgroup, process: &ProcessIdentity) -> io::Result<bool> {
     Ok(procs(cgroup)?.contains(&process.pid) && process::identify(process.pid)?.as_ref() == Some(process))
 }
 
-/// The processes in a cgroup (`cgroup.procs`); none if it is gone.
+/// The processes in a cgroup (`cgroup.procs`), and in those that the workload made below it; none if it
+/// is gone.
 ///
 /// # Errors
 /// It cannot be read.
@@ -282,14 +284,26 @@ pub fn procs(cgroup: &Cgroup) -> io::Result<Vec<Pid>> {
         Cgroup::V2 { dir, .. } => Some(dir),
         Cgroup::V1 { dirs } => dirs.values().next(),
     };
-    let Some(dir) = dir else { return Ok(Vec::new()) };
-    let text = match files::read(dir, "cgroup.procs") {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {
-            return Ok(Vec::new());
+    let mut found = Vec::new();
+    match dir.map_or(Ok(()), |dir| procs_below(dir, &mut found)) {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Err(error),
+        _ => Ok(found),
+    }
+}
+
+fn procs_below(dir: &Path, found: &mut Vec<Pid>) -> io::Result<()> {
+    let text = files::read(dir, "cgroup.procs")?;
+    found.extend(text.lines().filter_map(|line| line.trim().parse().ok().and_then(Pid::new)));
+    // A directory has a link for each of its own.
+    if std::fs::metadata(dir)?.nlink() > 2 {
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                procs_below(&entry.path(), found)?;
+            }
         }
-        other => other?,
-    };
-    Ok(text.lines().filter_map(|line| line.trim().parse().ok().and_then(Pid::new)).collect())
+    }
+    Ok(())
 }
 
 /// Sends SIGKILL to every process in a cgroup, also to those that fork meanwhile.

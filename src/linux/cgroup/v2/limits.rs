@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::linux::cgroup::{Before, READ_ON, files};
 use crate::model::cgroup::Controller;
@@ -12,6 +15,13 @@ use crate::model::units::ByteSize;
 
 /// The kernel counts memory in pages, and rounds a limit down to whole ones; no page is larger.
 const LARGEST_PAGE: u64 = 64 << 10;
+
+/// How much is taken back from a job at once: so much more than needed is taken at most.
+const RECLAIM_STEP: u64 = 4 << 20;
+
+/// How long the supervisor waits for the kernel to take memory back. It has other jobs, and gigabytes of
+/// cache take seconds (2 GB/s were measured), memory that has to be swapped out longer.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Every limit, in the order of a job file.
 const ALL: [Name; 10] = [
@@ -178,8 +188,8 @@ fn removed_devices(was: &Constraints, wanted: &Constraints) -> Vec<String> {
 enum Refused {
     /// By the kernel.
     Kernel(io::Error),
-    /// By us, because the kernel would kill for it.
-    BelowUse(String),
+    /// By us, because the kernel would kill for it: there is no room, and why.
+    Room(String),
 }
 
 impl Refused {
@@ -198,10 +208,17 @@ fn put(dir: &Path, name: Name, value: &Value) -> Result<(), Refused> {
     match value {
         Value::Text(text) => files::write(dir, file_of(name), text)?,
         Value::Bytes(bytes) => {
+            let (file, text) = (file_of(name), bytes.to_string());
             if name == Name::MemoryLimit {
                 make_room(dir, *bytes)?;
             }
-            files::write(dir, file_of(name), &bytes.to_string())?;
+            if name == Name::MemoryHigh && in_use(dir).is_ok_and(|used| used > *bytes) {
+                // It is in force at once. Then the kernel takes back what is above it.
+                let of = dir.to_owned();
+                beside(move || files::write(&of, file, &text))?.transpose()?;
+            } else {
+                files::write(dir, file, &text)?;
+            }
         }
         Value::IoWeight(percent) => {
             let weight = io_weight(*percent);
@@ -237,36 +254,73 @@ fn bfq_weight(percent: Option<u8>) -> u32 {
     percent.map_or(100, |percent| u32::from(percent) * 10)
 }
 
+/// What a cgroup uses of memory, in bytes.
+fn in_use(dir: &Path) -> io::Result<u64> {
+    let text = files::read(dir, "memory.current")?;
+    text.parse().map_err(|_| io::Error::other(format!("memory.current is {text:?}")))
+}
+
 /// Makes sure that a lower limit on memory kills nobody: the kernel would end processes until the rest
 /// fits. What can be reclaimed is reclaimed first.
 fn make_room(dir: &Path, limit: u64) -> Result<(), Refused> {
-    let in_use = || -> io::Result<u64> {
-        let text = files::read(dir, "memory.current")?;
-        text.parse().map_err(|_| io::Error::other(format!("memory.current is {text:?}")))
-    };
-    let before = in_use()?;
-    if before <= limit {
+    let used = in_use(dir)?;
+    if used <= limit {
         return Ok(());
     }
-    let unreclaimable = match files::write(dir, "memory.reclaim", &(before - limit).to_string()) {
-        // Before Linux 5.19. What can be reclaimed is the rest then.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let stat = files::read(dir, "memory.stat")?;
-            let parts = ["anon", "shmem", "kernel_stack", "pagetables", "sock", "slab_unreclaimable"];
-            parts.iter().filter_map(|part| files::keyed(&stat, part)).sum()
-        }
-        // Whether it was enough shows in what is in use now.
-        _ => in_use()?,
-    };
-    if unreclaimable <= limit {
+    let of = dir.to_owned();
+    let kept = beside(move || reclaim(&of, limit))?.transpose()?;
+    if kept.is_some_and(|kept| kept <= limit) {
         return Ok(());
     }
     let old = files::read(dir, "memory.max").unwrap_or_else(|_| "the old one".into());
-    Err(Refused::BelowUse(format!(
-        "memory_limit {} is below what the job uses and cannot give back ({unreclaimable} bytes): the kernel \
-         would kill it, so {old} stays; raise the limit, or restart the job",
-        ByteSize(limit)
-    )))
+    let limit = ByteSize(limit);
+    Err(Refused::Room(match kept {
+        Some(kept) => format!(
+            "memory_limit {limit} is below what the job uses and cannot give back ({kept} bytes): the kernel \
+             would kill it, so {old} stays; raise the limit, or restart the job"
+        ),
+        None => format!(
+            "the kernel is still taking memory back from the job, which used {used} bytes: {old} stays until \
+             memory_limit {limit} is enough; tried again until then"
+        ),
+    }))
+}
+
+/// Takes memory back until no more than the limit is in use. Gives what cannot be had, in bytes.
+fn reclaim(dir: &Path, limit: u64) -> io::Result<u64> {
+    let mut used = in_use(dir)?;
+    // A job that reads files fills its cache again meanwhile.
+    let mut most = used.saturating_sub(limit).saturating_mul(2);
+    while used > limit && most > 0 {
+        let step = (used - limit).min(RECLAIM_STEP);
+        match files::write(dir, "memory.reclaim", &step.to_string()) {
+            Ok(()) => most = most.saturating_sub(step),
+            // Before Linux 5.19.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            // There is no more.
+            Err(_) => return in_use(dir),
+        }
+        used = in_use(dir)?;
+    }
+    if used <= limit {
+        return Ok(used);
+    }
+    let stat = files::read(dir, "memory.stat")?;
+    let parts = ["anon", "shmem", "kernel_stack", "pagetables", "sock", "slab_unreclaimable"];
+    Ok(parts.iter().filter_map(|part| files::keyed(&stat, part)).sum())
+}
+
+/// Does what may take the kernel long, and waits a moment for it. `None`: it goes on by itself.
+///
+/// # Errors
+/// There is no thread to do it.
+fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+    let (tell, told) = mpsc::sync_channel(1);
+    thread::Builder::new().spawn(move || {
+        // Nobody may be waiting any more.
+        let _ = tell.send(work());
+    })?;
+    Ok(told.recv_timeout(PATIENCE).ok())
 }
 
 /// Reads a limit back and judges it.
@@ -282,7 +336,7 @@ fn status(
     let actual = read.as_ref().ok().map(|text| text.replace('\n', "; "));
     let reason = match (read, refused) {
         (Ok(text), _) if is(value, &text) => None,
-        (_, Some(Refused::BelowUse(why))) => Some(why),
+        (_, Some(Refused::Room(why))) => Some(why),
         (Ok(text), Some(Refused::Kernel(error))) => Some(explain(dir, name, &error, Some(&text))),
         (Ok(text), None) if name == Name::Cpus => Some(format!(
             "of the CPUs {requested}, the job may run on {text} only: the others are not online, or not \
@@ -481,5 +535,23 @@ mod tests {
         assert!(list[0].reason.clone().unwrap_or_default().contains("16777216 stays"), "{list:?}");
         let list = apply(dir.path(), Backend::CgroupV2, &limit(7_340_032), Before::Fresh);
         assert!(list[0].applied, "{list:?}");
+    }
+
+    #[test]
+    fn a_kernel_that_takes_its_time_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("written");
+        file("memory.current", "8000000\n");
+        file("memory.max", "16777216\n");
+        let reclaim = dir.path().join("memory.reclaim");
+        // Whoever writes waits until somebody reads.
+        nix::unistd::mkfifo(&reclaim, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        let limit = wanted(serde_json::json!({"memory_limit": 4_194_304}));
+        let list = apply(dir.path(), Backend::CgroupV2, &limit, Before::Fresh);
+        assert!(!list[0].applied && list[0].actual.as_deref() == Some("16777216"), "{list:?}");
+        let reason = list[0].reason.clone().unwrap_or_default();
+        assert!(reason.contains("still taking memory back") && reason.contains("16777216 stays"), "{reason}");
+        file("memory.current", "1000\n");
+        assert_eq!(fs::read_to_string(reclaim).expect("the rest of what was begun"), "3805696\n");
     }
 }

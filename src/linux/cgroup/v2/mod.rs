@@ -6,6 +6,7 @@
 
 mod limits;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, Constraints};
 
 /// The cgroup that the supervisor itself is in: also the name for `DelegateSubgroup=`.
-const SUPERVISOR: &str = "supervisor";
+pub const SUPERVISOR: &str = "supervisor";
 /// The cgroup of the process that keeps a unit alive which has no other.
 const HOLDER: &str = "holder";
 const WRAPPERS: &str = "wrappers";
@@ -132,12 +133,17 @@ impl Tree {
 
     /// Removes the cgroups of jobs that have no process in them, but for those that are in use.
     pub fn sweep(&self, in_use: &[&Cgroup]) {
-        let used =
-            |path: &Path| in_use.iter().any(|cgroup| matches!(cgroup, Cgroup::V2 { dir, .. } if dir == path));
+        let used: BTreeSet<&Path> = in_use
+            .iter()
+            .filter_map(|cgroup| match cgroup {
+                Cgroup::V2 { dir, .. } => Some(dir.as_path()),
+                Cgroup::V1 { .. } => None,
+            })
+            .collect();
         let Ok(entries) = fs::read_dir(self.unit.join(JOBS)) else { return };
         for entry in entries.flatten() {
             let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !used(&path) {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !used.contains(path.as_path()) {
                 // One with a process in it refuses.
                 let _ = remove_dir(&path);
             }
