@@ -70,6 +70,8 @@ pub fn measure(bench: &Bench, wanted: &Wanted) -> anyhow::Result<Vec<Row>> {
     let (profile, usage) = (host.named_in(profile), host.named_in(usage));
     let limit = host.limit();
     stage.declare_profile("tuned", &tuned(limit, FIRST))?;
+    // Until it is known; a job that names one that is not is told to be wrong.
+    interrupt::sleep(Duration::from_secs(1))?;
     let names: Vec<String> = (0..jobs).map(|id| format!("job-{id:04}")).collect();
     for (id, name) in names.iter().enumerate() {
         stage.declare(name, &format!("profiles = [\"tuned\"]\n{}", stage.job(Life::Stay, id, "")))?;
@@ -113,22 +115,21 @@ fn retune(bench: &Bench, stage: &Stage, limit: Limit, cgroups: &[Cgroup], row: R
 
 fn sample(bench: &Bench, cgroups: &[Cgroup], row: Row) -> anyhow::Result<Row> {
     let files: Vec<PathBuf> = cgroups.iter().flat_map(sampled).filter(|file| file.exists()).collect();
-    let (mut ours, mut plain) = (Vec::new(), Vec::new());
-    // The first is for warming up.
-    for pass in 0..=bench.samples(20, 3) {
-        let before = used();
+    let all = || {
         for cgroup in cgroups {
             std::hint::black_box(counters::sample(cgroup));
         }
-        let sampled = share(used() - before);
-        interrupt::sleep(Duration::from_millis(500))?;
-        let before = used();
+    };
+    let bare = || {
         for file in &files {
             // One that says that it cannot be read has cost as much.
             let _ = std::hint::black_box(fs::read(file));
         }
-        let read = share(used() - before);
-        interrupt::sleep(Duration::from_millis(500))?;
+    };
+    let (mut ours, mut plain) = (Vec::new(), Vec::new());
+    // The first is for warming up.
+    for pass in 0..=bench.samples(20, 3) {
+        let (sampled, read) = (share_of(all)?, share_of(bare)?);
         if pass > 0 {
             ours.push(sampled);
             plain.push(read);
@@ -140,16 +141,19 @@ fn sample(bench: &Bench, cgroups: &[Cgroup], row: Row) -> anyhow::Result<Row> {
     Ok(row)
 }
 
-/// CPU time of this thread in nanoseconds.
-fn used() -> i64 {
-    // The clock always exists (clock_gettime(2)).
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| time.num_nanoseconds())
-}
-
-/// In percent of a core, where it is used once in each interval.
+/// The share of a core that it takes once in each interval, in percent: CPU time of this thread. Done
+/// several times, because some kernels count it in ticks of 10 ms.
 #[allow(clippy::cast_precision_loss)] // far below 2^52
-fn share(nanos: i64) -> f64 {
-    nanos as f64 / INTERVAL.as_nanos() as f64 * 100.0
+fn share_of(what: impl Fn()) -> anyhow::Result<f64> {
+    const TIMES: u32 = 10;
+    // The clock always exists (clock_gettime(2)).
+    let used = || clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(0, |time| time.num_nanoseconds());
+    interrupt::sleep(Duration::from_millis(500))?;
+    let before = used();
+    for _ in 0..TIMES {
+        what();
+    }
+    Ok((used() - before) as f64 / f64::from(TIMES) / INTERVAL.as_nanos() as f64 * 100.0)
 }
 
 /// The files that a sample is made of.

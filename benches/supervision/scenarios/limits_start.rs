@@ -18,8 +18,8 @@ use crate::table::{Aim, Row};
 use crate::workload::{self, Life};
 use crate::{Bench, interrupt};
 
-/// Long enough for the report of the last run to be written.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Long enough for the last run to be over and done with, also where a fork takes 30 ms.
+const PAUSE: Duration = Duration::from_millis(150);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Measures it.
@@ -48,9 +48,9 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let constraints = limits::kept(&host);
     let (mut free, mut limited, mut extra, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // The first pair is for warming up.
-    for pair in 0..=bench.samples(250, 10) {
+    for pair in 0..=bench.samples(150, 10) {
         let mut took = [0.0; 2];
-        // Who comes first is who came last: what one leaves for the next to suffer is shared fairly.
+        // What one leaves for the next to suffer is shared fairly.
         for kind in if pair % 2 == 0 { [0, 1] } else { [1, 0] } {
             let more = ["", &constraints][kind];
             let job = format!("job-{pair:04}-{kind}");
