@@ -38,7 +38,7 @@ pub fn boot() -> BootTime {
 pub fn tells_when_set() -> io::Result<OwnedFd> {
     let timer = TimerFd::new(TimerClock::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
     // It is not to expire: the kernel cuts this down to the latest time that it knows.
-    let never = Expiration::OneShot(TimeSpec::new(libc::time_t::MAX, 0));
+    let never = Expiration::OneShot(TimeSpec::new(i64::MAX as _, 0));
     timer.set(never, TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET)?;
     Ok(timer.into())
 }

@@ -494,7 +494,10 @@ impl Daemon {
 
     fn report(&mut self, job: &JobId, outlook: Outlook) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        run.close_cgroup();
+        if !run.followed {
+            // The next run of the job has a cgroup of the same name.
+            run.close_cgroup();
+        }
         let Phase::Ended { started, at, how, reported } = &mut run.seen.phase else { return Ok(()) };
         *reported = true;
         let asked = run.seen.stop.map(|stop| stop.reason);

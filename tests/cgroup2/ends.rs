@@ -1,7 +1,9 @@
 //! What is left of a job after its end: nothing, whatever it did.
 
-use super::ground::{ALL, Ground, in_lane};
-use crate::harness::{await_true, events, shell};
+use ffrtmp::model::signal::Signal;
+
+use super::ground::{ALL, Cgroup, Ground, in_lane};
+use crate::harness::{await_true, events, send, shell};
 
 /// Says `ready`, ignores SIGTERM, and keeps three chains of processes going, each of which is a new process
 /// in a new session at every moment. The number of tasks is limited for the test's own sake.
@@ -17,6 +19,16 @@ fn forking(keys: &str) -> String {
     )
 }
 
+/// Waits until no process but the main one is what it was.
+fn await_forks(cgroup: &Cgroup) {
+    await_true("all have been started", || cgroup.procs().len() > 3);
+    let first = cgroup.procs();
+    await_true("all others are new", || {
+        let now = cgroup.procs();
+        now.len() > 3 && now.iter().filter(|pid| first.contains(pid)).count() == 1
+    });
+}
+
 #[test]
 fn a_workload_that_forks_as_fast_as_it_can_is_ended_whole() {
     if !in_lane("a_workload_that_forks_as_fast_as_it_can_is_ended_whole") {
@@ -26,12 +38,7 @@ fn a_workload_that_forks_as_fast_as_it_can_is_ended_whole() {
     ground.supervise();
     ground.put("job", &forking(""));
     let (live, cgroup) = ground.in_cgroup("job");
-    ground.await_output("job", "ready");
-    let first = cgroup.procs();
-    await_true("its processes change", || {
-        let now = cgroup.procs();
-        now.len() > 2 && now.iter().filter(|pid| !first.contains(pid)).count() > 2
-    });
+    await_forks(&cgroup);
     ground.put("job", &forking("enabled = false"));
     let report = ground.ended("job");
     assert_eq!((&report["state"], &report["signal"]), (&"killed".into(), &"SIGKILL".into()), "{report:#}");
@@ -40,16 +47,20 @@ fn a_workload_that_forks_as_fast_as_it_can_is_ended_whole() {
     await_true("its cgroup is gone", || !cgroup.exists());
 }
 
+/// Frozen, so that no signal but SIGKILL reaches it, and without the wrapper to which orphans come: what
+/// keeps its processes together is the cgroup alone.
 #[test]
-fn a_frozen_workload_is_ended_whole() {
-    if !in_lane("a_frozen_workload_is_ended_whole") {
+fn a_frozen_workload_is_ended_whole_without_its_wrapper() {
+    if !in_lane("a_frozen_workload_is_ended_whole_without_its_wrapper") {
         return;
     }
     let ground = Ground::new("frozen", ALL);
     ground.supervise();
     ground.put("job", &forking(""));
     let (live, cgroup) = ground.in_cgroup("job");
-    ground.await_output("job", "ready");
+    await_forks(&cgroup);
+    send(&ground.wrapper("job", &live), Signal::KILL);
+    ground.await_event("job", "the wrapper was lost");
     cgroup.write("cgroup.freeze", "1");
     await_true("it is frozen", || cgroup.count("cgroup.events", "frozen") == 1);
     assert!(live.lives());

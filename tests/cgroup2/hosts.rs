@@ -1,9 +1,9 @@
 //! Hosts that offer less: what is not in force is told, with the reason, and never takes the rest along.
 
-use std::fs;
+use std::fs::{self, File};
 
 use super::ground::{ALL, Ground, assert_in_force, assert_not_in_force, cgroup_of, constraint, in_lane};
-use crate::harness::{oom_score_adj, sleeper};
+use crate::harness::{await_some, oom_score_adj, sleeper};
 
 /// The user `nobody`.
 const NOBODY: u32 = 65534;
@@ -116,9 +116,12 @@ fn a_mechanism_asked_for_by_name_is_used_or_the_supervisor_does_not_begin() {
             .expect("written");
     };
     settings("cgroup-v1");
-    let refused = ground.run(&["supervise"]);
-    let text = String::from_utf8_lossy(&refused.stderr);
-    assert_eq!(refused.status.code(), Some(2), "{text}");
+    let log = ground.path("refused.log");
+    let mut refused = ground.command(&["supervise"]);
+    let mut refused = refused.stderr(File::create(&log).expect("made")).spawn().expect("it starts");
+    let code = await_some("it ends", || refused.try_wait().expect("our child")).code();
+    let text = fs::read_to_string(log).expect("text");
+    assert_eq!(code, Some(2), "{text}");
     for part in ["backend = \"cgroup-v1\"", "\"auto\" takes what there is"] {
         assert!(text.contains(part), "{part}: {text}");
     }

@@ -9,9 +9,14 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ffrtmp::config::paths::Layout;
+use ffrtmp::linux::cgroup::mounts::Mounts;
+use ffrtmp::linux::cgroup::{Request, v1};
 use ffrtmp::linux::process::{self, PidFd};
+use ffrtmp::model::cgroup::Choice;
 use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::signal::Signal;
+use ffrtmp::supervisor::cgroups;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -429,6 +434,31 @@ impl Site {
         fs::write(self.run_dir(job, live).join(name), record.to_string()).expect("written");
     }
 
+    /// Where this supervisor's jobs have their cgroups, in each hierarchy of version 1.
+    pub fn cgroup_bases(&self) -> Vec<PathBuf> {
+        let instance = cgroups::instance_of(&Layout::under(&self.root));
+        let mounts = Mounts::read().expect("proc");
+        let bases: BTreeSet<PathBuf> = mounts.v1.values().map(|found| found.own.join(&instance)).collect();
+        bases.into_iter().filter(|base| base.exists()).collect()
+    }
+
+    /// Removes what a supervisor that was killed has left of its cgroups.
+    fn remove_cgroups(&self) {
+        let begin = Instant::now();
+        let mut left = self.cgroup_bases();
+        while !left.is_empty() && begin.elapsed() < DEADLINE {
+            let instance = cgroups::instance_of(&Layout::under(&self.root));
+            let request = Request { choice: Choice::CgroupV1, parent: None, instance: &instance };
+            // It goes with its cgroups.
+            let _ = v1::Tree::open(&Mounts::read().expect("proc"), &request).map(|tree| tree.sweep(&[]));
+            left = self.cgroup_bases();
+            sleep(Duration::from_millis(2));
+        }
+        if !left.is_empty() {
+            eprintln!("left behind: {left:?}");
+        }
+    }
+
     /// Every process that was started under this folder: its output goes to a file here, its command
     /// line names the folder, or its record does.
     fn processes(&self) -> Vec<ProcessIdentity> {
@@ -482,5 +512,6 @@ impl Drop for Site {
             }
             sleep(Duration::from_millis(2));
         }
+        self.remove_cgroups();
     }
 }

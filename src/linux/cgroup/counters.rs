@@ -86,7 +86,7 @@ fn memory_events(cgroup: &Cgroup) -> Option<MemoryEvents> {
         Cgroup::V1 { dirs } => {
             let dir = dirs.get(&Controller::Memory)?;
             Some(MemoryEvents {
-                limit_reached: number(dir, "memory.failcnt", "")?,
+                limit_reached: failures_v1(dir)?,
                 kills: number(dir, "memory.oom_control", "oom_kill")?,
             })
         }
@@ -113,10 +113,20 @@ fn above_v1(dir: &Path) -> (Vec<LimitAbove>, bool) {
         if dir.join("cgroup.sane_behavior").exists() {
             return (list, true);
         }
-        let Some(reached) = number(dir, "memory.failcnt", "") else { break };
+        let Some(reached) = failures_v1(dir) else { break };
         list.push(LimitAbove { file: dir.join("memory.limit_in_bytes"), reached });
     }
     (list, false)
+}
+
+/// How often a limit of version 1 was reached: that on memory, or that on memory and swap, which the
+/// kernel looks at first where there is one. Some kernels do not count that (seen: 6.18); then that it was
+/// reached shows in the peak.
+fn failures_v1(dir: &Path) -> Option<u64> {
+    let both = |file: &str| number(dir, &format!("memory.memsw.{file}"), "");
+    let reached =
+        both("max_usage_in_bytes").zip(both("limit_in_bytes")).is_some_and(|(peak, limit)| peak >= limit);
+    Some(number(dir, "memory.failcnt", "")? + both("failcnt").unwrap_or(0).max(reached.into()))
 }
 
 fn sample_v2(dir: &Path) -> Sample {
@@ -262,7 +272,7 @@ mod tests {
         put(&memory, &[("cgroup.sane_behavior", "0\n"), ("memory.failcnt", "0\n")]);
         put(&memory.join("unit"), &[("memory.failcnt", "5\n")]);
         let oom_control = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n";
-        let memory_leaf = put(
+        let leaf = put(
             &memory.join("unit/a"),
             &[
                 ("memory.failcnt", "39\n"),
@@ -286,7 +296,7 @@ mod tests {
             )],
         );
         let dirs: BTreeMap<Controller, PathBuf> = [
-            (Controller::Memory, memory_leaf),
+            (Controller::Memory, leaf.clone()),
             (Controller::Cpu, cpu.clone()),
             (Controller::Cpuacct, cpu),
             (Controller::Io, io),
@@ -295,6 +305,15 @@ mod tests {
         .into();
         let counters = read(Some(&Cgroup::V1 { dirs }));
         assert_eq!(counters.memory, Some(MemoryEvents { limit_reached: 39, kills: 2 }));
+        put(
+            &leaf,
+            &[("memory.memsw.max_usage_in_bytes", "4096\n"), ("memory.memsw.limit_in_bytes", "8192\n")],
+        );
+        assert_eq!(failures_v1(&leaf), Some(39));
+        put(&leaf, &[("memory.memsw.max_usage_in_bytes", "8192\n")]);
+        assert_eq!(failures_v1(&leaf), Some(40));
+        put(&leaf, &[("memory.memsw.failcnt", "3\n")]);
+        assert_eq!(failures_v1(&leaf), Some(42));
         let file = memory.join("unit/memory.limit_in_bytes");
         assert_eq!(counters.above, [LimitAbove { file, reached: 5 }]);
         assert!(counters.up_to_the_host);

@@ -11,6 +11,7 @@ pub mod systemd;
 pub mod v1;
 pub mod v2;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -271,7 +272,20 @@ pub fn outside(limits: Vec<ConstraintStatus>, why: &str) -> Vec<ConstraintStatus
 /// # Errors
 /// It cannot be read.
 pub fn holds(cgroup: &Cgroup, process: &ProcessIdentity) -> io::Result<bool> {
-    Ok(procs(cgroup)?.contains(&process.pid) && process::identify(process.pid)?.as_ref() == Some(process))
+    for dir in dirs_of(cgroup) {
+        if !procs_in(dir)?.contains(&process.pid) {
+            return Ok(false);
+        }
+    }
+    Ok(process::identify(process.pid)?.as_ref() == Some(process))
+}
+
+/// The directories of a cgroup, each once.
+fn dirs_of(cgroup: &Cgroup) -> BTreeSet<&Path> {
+    match cgroup {
+        Cgroup::V2 { dir, .. } => [dir.as_ref()].into(),
+        Cgroup::V1 { dirs } => dirs.values().map(AsRef::as_ref).collect(),
+    }
 }
 
 /// The processes in a cgroup (`cgroup.procs`), and in those that the workload made below it; none if it
@@ -282,25 +296,41 @@ pub fn holds(cgroup: &Cgroup, process: &ProcessIdentity) -> io::Result<bool> {
 pub fn procs(cgroup: &Cgroup) -> io::Result<Vec<Pid>> {
     let dir = match cgroup {
         Cgroup::V2 { dir, .. } => Some(dir),
-        Cgroup::V1 { dirs } => dirs.values().next(),
+        // They are in all of them. These two take every process; `cpu` does not take one with real-time
+        // priority, so somebody may have moved it out there.
+        Cgroup::V1 { dirs } => {
+            let sure =
+                [Controller::Pids, Controller::Memory].iter().find_map(|controller| dirs.get(controller));
+            sure.or_else(|| dirs.values().next())
+        }
     };
-    let mut found = Vec::new();
-    match dir.map_or(Ok(()), |dir| procs_below(dir, &mut found)) {
-        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Err(error),
-        _ => Ok(found),
-    }
+    dir.map_or_else(|| Ok(Vec::new()), |dir| procs_in(dir))
 }
 
-fn procs_below(dir: &Path, found: &mut Vec<Pid>) -> io::Result<()> {
-    let text = files::read(dir, "cgroup.procs")?;
-    found.extend(text.lines().filter_map(|line| line.trim().parse().ok().and_then(Pid::new)));
-    // A directory has a link for each of its own.
-    if std::fs::metadata(dir)?.nlink() > 2 {
-        for entry in std::fs::read_dir(dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                procs_below(&entry.path(), found)?;
-            }
+fn procs_in(dir: &Path) -> io::Result<Vec<Pid>> {
+    let mut list = Vec::new();
+    add_procs(dir, &mut list)?;
+    Ok(list)
+}
+
+fn add_procs(dir: &Path, list: &mut Vec<Pid>) -> io::Result<()> {
+    let text = match files::read(dir, "cgroup.procs") {
+        // What is in a threaded cgroup is listed above it (cgroups(7), "Thread mode").
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EOPNOTSUPP)) =>
+        {
+            return Ok(());
+        }
+        other => other?,
+    };
+    list.extend(text.lines().filter_map(|line| line.trim().parse().ok().and_then(Pid::new)));
+    // One link is its name, one its own `.`, and one is the `..` of each directory in it.
+    if std::fs::metadata(dir).is_ok_and(|metadata| metadata.nlink() == 2) {
+        return Ok(());
+    }
+    for below in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            add_procs(&below.path(), list)?;
         }
     }
     Ok(())
@@ -317,6 +347,12 @@ pub fn kill(cgroup: &Cgroup) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
+    }
+    if let Cgroup::V1 { dirs } = cgroup
+        && let Some(dir) = dirs.get(&Controller::Pids)
+    {
+        // No forks from here on, so that one pass will do. Where this fails, more are needed.
+        let _ = files::write(dir, "pids.max", "0");
     }
     for _ in 0..MAX_PASSES {
         let mut fresh = false;
@@ -340,12 +376,8 @@ pub fn kill(cgroup: &Cgroup) -> io::Result<()> {
 /// # Errors
 /// Any other reason that the kernel has.
 pub fn remove(cgroup: &Cgroup) -> io::Result<bool> {
-    let dirs: Vec<&Path> = match cgroup {
-        Cgroup::V2 { dir, .. } => vec![dir],
-        Cgroup::V1 { dirs } => dirs.values().map(AsRef::as_ref).collect(),
-    };
     let mut all = true;
-    for dir in dirs {
+    for dir in dirs_of(cgroup) {
         all &= remove_dir(dir)?;
     }
     Ok(all)
@@ -374,5 +406,55 @@ fn remove_dir(dir: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Makes a cgroup; false if it was there.
+fn make(dir: &Path) -> Result<bool, Unavailable> {
+    match std::fs::create_dir(dir) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Unavailable::new("making", dir, &error)),
+    }
+}
+
+/// A job's name as a directory. Names such as `cpu.max` are the kernel's there; as with systemd, an
+/// underscore makes them ours, which no job's name begins with.
+fn escape(job: &str) -> String {
+    /// Files of version 1 without a prefix.
+    const FILES: [&str; 3] = ["notify_on_release", "release_agent", "tasks"];
+    const KERNEL: [&str; 14] = [
+        "blkio",
+        "cgroup",
+        "cpu",
+        "cpuacct",
+        "cpuset",
+        "dmem",
+        "hugetlb",
+        "io",
+        "irq",
+        "memory",
+        "misc",
+        "perf_event",
+        "pids",
+        "rdma",
+    ];
+    let prefix = job.split_once('.').map(|(prefix, _)| prefix);
+    let taken = prefix.is_some_and(|prefix| KERNEL.contains(&prefix)) || FILES.contains(&job);
+    if taken { format!("_{job}") } else { job.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_may_be_called_like_a_file_of_the_kernel() {
+        assert_eq!(escape("channel-7"), "channel-7");
+        assert_eq!(escape("channel.hd"), "channel.hd");
+        assert_eq!(escape("cpu"), "cpu");
+        assert_eq!(escape("cpu.max"), "_cpu.max");
+        assert_eq!(escape("memory.max@a"), "_memory.max@a");
+        assert_eq!((escape("tasks"), escape("tasks-2")), ("_tasks".into(), "tasks-2".into()));
     }
 }

@@ -14,7 +14,7 @@ use crate::model::cpus::CpuSet;
 use crate::model::units::ByteSize;
 
 /// The kernel counts memory in pages, and rounds a limit down to whole ones; no page is larger.
-const LARGEST_PAGE: u64 = 64 << 10;
+pub(in crate::linux::cgroup) const LARGEST_PAGE: u64 = 64 << 10;
 
 /// How much is taken back from a job at once: so much more than needed is taken at most.
 const RECLAIM_STEP: u64 = 4 << 20;
@@ -24,7 +24,7 @@ const RECLAIM_STEP: u64 = 4 << 20;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Every limit, in the order of a job file.
-const ALL: [Name; 10] = [
+pub(in crate::linux::cgroup) const ALL: [Name; 10] = [
     Name::CpuQuota,
     Name::CpuMax,
     Name::CpuWeight,
@@ -314,7 +314,9 @@ fn reclaim(dir: &Path, limit: u64) -> io::Result<u64> {
 ///
 /// # Errors
 /// There is no thread to do it.
-fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+pub(in crate::linux::cgroup) fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
     let (tell, told) = mpsc::sync_channel(1);
     thread::Builder::new().spawn(move || {
         // Nobody may be waiting any more.
@@ -387,7 +389,7 @@ fn is(value: &Value, actual: &str) -> bool {
 }
 
 /// Whether `io.max` holds what a line asks for. A device without any limit is not listed.
-fn has_device(actual: &str, line: &str) -> bool {
+pub(in crate::linux::cgroup) fn has_device(actual: &str, line: &str) -> bool {
     let mut words = line.split_whitespace();
     let device = words.next().unwrap_or_default();
     let found = actual.lines().find_map(|line| line.strip_prefix(device)?.strip_prefix(' '));

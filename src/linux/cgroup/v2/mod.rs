@@ -4,7 +4,7 @@
 //! `cgroup.subtree_control` when it stops the unit, and limits right below it would vanish with that.
 //! Nothing above the unit is touched. Rests on cgroups(7) and Documentation/admin-guide/cgroup-v2.rst.
 
-mod limits;
+pub(super) mod limits;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::limits::{apply, read_back};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Before, Request, Unavailable, files, remove_dir};
+use super::{Before, Request, Unavailable, escape, files, make, remove_dir};
 use crate::linux::sys;
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, Constraints};
@@ -210,15 +210,6 @@ fn lay_out(unit: &Path) -> Result<Vec<io::Error>, Unavailable> {
     Ok(refused)
 }
 
-/// Makes a cgroup; false if it was there.
-fn make(dir: &Path) -> Result<bool, Unavailable> {
-    match fs::create_dir(dir) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(Unavailable::new("making", dir, &error)),
-    }
-}
-
 /// The controllers of version 2 that a file lists; none if it cannot be read.
 fn listed(dir: &Path, file: &str) -> Vec<Controller> {
     let text = files::read(dir, file).unwrap_or_default();
@@ -233,39 +224,9 @@ fn enable(dir: &Path) -> Vec<io::Error> {
     missing.filter_map(|c| files::write(dir, "cgroup.subtree_control", &format!("+{c}")).err()).collect()
 }
 
-/// A job's name as a directory. Names such as `cpu.max` are the kernel's there; as with systemd, an
-/// underscore makes them ours, which no job's name begins with.
-fn escape(job: &str) -> String {
-    const KERNEL: [&str; 12] = [
-        "cgroup",
-        "cpu",
-        "cpuset",
-        "dmem",
-        "hugetlb",
-        "io",
-        "irq",
-        "memory",
-        "misc",
-        "perf_event",
-        "pids",
-        "rdma",
-    ];
-    let prefix = job.split_once('.').map(|(prefix, _)| prefix);
-    if prefix.is_some_and(|prefix| KERNEL.contains(&prefix)) { format!("_{job}") } else { job.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_job_may_be_called_like_a_file_of_the_kernel() {
-        assert_eq!(escape("channel-7"), "channel-7");
-        assert_eq!(escape("channel.hd"), "channel.hd");
-        assert_eq!(escape("cpu"), "cpu");
-        assert_eq!(escape("cpu.max"), "_cpu.max");
-        assert_eq!(escape("memory.max@a"), "_memory.max@a");
-    }
 
     #[test]
     fn without_controllers_there_is_no_unified_hierarchy_to_use() {
