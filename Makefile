@@ -9,7 +9,7 @@ DIST   := $(TARGET)/dist
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cgroup2 test-vm lint fmt bench release install units
+.PHONY: help demo test test-cgroup2 test-vm lint fmt bench bench-cgroup2 release install units
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
@@ -41,7 +41,18 @@ fmt: ## format the code
 
 bench: release ## measure the release build beside its references
 	@scripts/setup bench
-	FFRTMP_BIN_DIR="$(abspath $(DIST))" RUSTFLAGS="$(STATIC)" cargo bench --locked --target $(MUSL) --bench supervision
+	$(BENCH)
+
+bench-cgroup2: release ## what limits cost, on a cgroup v2 kernel of its own (user-mode Linux); JOBS=200
+	@scripts/setup bench-cgroup2
+	$(BENCH_RUNNER)="scripts/lane-cgroup2 --run" LANE_KEEPS=bench-results LANE_SECONDS=3600 $(BENCH) -- \
+		$(addprefix --only limits-,start edit profile usage) --jobs $(JOBS) --dir /tmp --json bench-results/cgroup2.json
+
+# The guest has one CPU, slow forks and little memory.
+JOBS ?= 200
+BENCH = FFRTMP_BIN_DIR="$(abspath $(DIST))" RUSTFLAGS="$(STATIC)" cargo bench --locked --target $(MUSL) --bench supervision
+# Cargo then starts the bench with it.
+BENCH_RUNNER = CARGO_TARGET_$(shell echo $(MUSL) | tr a-z- A-Z_)_RUNNER
 
 release: $(DIST)/ffrtmp $(DIST)/ffrtmp-sup ## static binaries in target/dist
 

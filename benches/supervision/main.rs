@@ -8,6 +8,7 @@
 //! commands, so that the bench needs no second program and no shell.
 
 mod interrupt;
+mod limits;
 mod process;
 mod scenarios;
 mod stage;
@@ -32,6 +33,9 @@ struct Arguments {
     /// Few samples: shows that the bench works, not how fast anything is
     #[arg(long)]
     quick: bool,
+    /// How many jobs have their limits changed and their usage sampled; fewer for a small machine
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    jobs: u16,
     /// Measure the references alone
     #[arg(long)]
     references: bool,
@@ -63,6 +67,14 @@ enum Scenario {
     Edit,
     /// `validate` of 10,000 files
     Validate,
+    /// What six constraints add to a start
+    LimitsStart,
+    /// An edit of a limit until the kernel has it
+    LimitsEdit,
+    /// An edit of a profile until the kernel has the limits of 1,000 jobs
+    LimitsProfile,
+    /// CPU to sample the usage of 1,000 jobs
+    LimitsUsage,
 }
 
 /// What all scenarios need to know.
@@ -73,6 +85,8 @@ struct Bench {
     dir: PathBuf,
     /// Few samples.
     quick: bool,
+    /// For the limits of many jobs.
+    jobs: usize,
 }
 
 impl Bench {
@@ -173,7 +187,8 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
         .prefix("bench-")
         .tempdir_in(&dir)
         .with_context(|| format!("cannot make a temporary folder in {}", dir.display()))?;
-    let bench = Bench { binaries, dir: place.path().to_owned(), quick: arguments.quick };
+    let bench =
+        Bench { binaries, dir: place.path().to_owned(), quick: arguments.quick, jobs: arguments.jobs.into() };
     let wanted = |scenario| arguments.only.is_empty() || arguments.only.contains(&scenario);
 
     let mut results = table::Results::new(&bench);
@@ -197,6 +212,19 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     if wanted(Scenario::Validate) {
         results.add("validate", scenarios::validate::measure(&bench));
+    }
+    if wanted(Scenario::LimitsStart) {
+        results.add("limits-start", scenarios::limits_start::measure(&bench));
+    }
+    if wanted(Scenario::LimitsEdit) {
+        results.add("limits-edit", scenarios::limits_edit::measure(&bench));
+    }
+    let many = scenarios::limits_many::Wanted {
+        profile: wanted(Scenario::LimitsProfile),
+        usage: wanted(Scenario::LimitsUsage),
+    };
+    if many.any() {
+        results.add("limits-many", scenarios::limits_many::measure(&bench, &many));
     }
     // Half a run is no result, and is not to replace a whole one.
     interrupt::check()?;

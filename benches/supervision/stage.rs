@@ -20,7 +20,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
 use crate::workload::{self, CHECKIN, CheckIn, LEASH, Life};
-use crate::{Bench, interrupt, process};
+use crate::{Bench, interrupt, limits, process};
 
 /// The hidden command: `__daemon SIGNAL PROGRAM [ARG...]`.
 pub const DAEMON_COMMAND: &str = "__daemon";
@@ -149,15 +149,32 @@ impl Stage {
 
     /// Where job files go; made when it is first asked for.
     pub fn jobs(&self) -> anyhow::Result<PathBuf> {
-        let jobs = self.path().join("jobs.d");
-        fs::create_dir_all(&jobs).with_context(|| format!("cannot create {}", jobs.display()))?;
-        Ok(jobs)
+        self.folder("jobs.d")
+    }
+
+    /// Where profiles go, likewise. A supervisor sees at once what is in folders that it found at its start.
+    pub fn profiles(&self) -> anyhow::Result<PathBuf> {
+        self.folder("profiles.d")
+    }
+
+    fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.path().join(name);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(folder)
     }
 
     /// Renames a complete job file into place. Gives when the rename began.
     pub fn declare(&self, job: &str, text: &str) -> anyhow::Result<i64> {
-        let jobs = self.jobs()?;
-        let (temporary, path) = (jobs.join(format!(".{job}.new")), jobs.join(format!("{job}.toml")));
+        Self::put(&self.jobs()?, job, text)
+    }
+
+    /// The same with a profile that jobs share.
+    pub fn declare_profile(&self, profile: &str, text: &str) -> anyhow::Result<i64> {
+        Self::put(&self.profiles()?, profile, text)
+    }
+
+    fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<i64> {
+        let (temporary, path) = (dir.join(format!(".{name}.new")), dir.join(format!("{name}.toml")));
         fs::write(&temporary, text).with_context(|| format!("cannot write {}", temporary.display()))?;
         let before = workload::now();
         fs::rename(&temporary, &path).with_context(|| format!("cannot rename to {}", path.display()))?;
@@ -256,5 +273,6 @@ impl Drop for Stage {
         if killed > 0 {
             eprintln!("bench: {killed} processes did not end within {PATIENCE:?} of their workloads; killed");
         }
+        limits::remove_empty(&self.dir);
     }
 }

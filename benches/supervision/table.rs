@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
+use ffrtmp::model::constraints::Backend;
 use serde::Serialize;
 
 use crate::stats::Summary;
@@ -48,6 +49,9 @@ pub struct Row {
     pub name: &'static str,
     /// In words.
     pub what: String,
+    /// What keeps the limits that were measured, in a row about limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Backend>,
     /// Of all figures of the row.
     pub unit: &'static str,
     /// Which value is compared.
@@ -73,6 +77,7 @@ impl Row {
         Self {
             name,
             what: what.into(),
+            backend: None,
             unit,
             statistic: Statistic::Median,
             ours: None,
@@ -87,6 +92,18 @@ impl Row {
     /// Compares the 99th percentile instead of the median.
     pub fn p99(mut self) -> Self {
         self.statistic = Statistic::P99;
+        self
+    }
+
+    /// Something else than what it was made for was measured.
+    pub fn of(mut self, what: String) -> Self {
+        self.what = what;
+        self
+    }
+
+    /// Measured of limits that this keeps.
+    pub fn by(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
         self
     }
 
@@ -132,6 +149,11 @@ impl Row {
         }
     }
 
+    /// What was measured, of what.
+    fn title(&self) -> String {
+        self.backend.map_or_else(|| self.what.clone(), |backend| format!("{}, {backend}", self.what))
+    }
+
     fn cells(&self) -> [String; 6] {
         let dash = || "–".to_string();
         let with_unit = |value: f64| format!("{} {}", short(value), self.unit);
@@ -141,7 +163,7 @@ impl Row {
             (None, name) => format!("SKIPPED ({name})"),
         };
         [
-            self.what.clone(),
+            self.title(),
             self.figure(self.ours.as_ref()).map_or_else(dash, with_unit),
             reference,
             self.ratio().map_or_else(dash, |ratio| format!("{} x", short(ratio))),
@@ -297,7 +319,7 @@ impl Results {
         }
         for row in &self.rows {
             if let Some(note) = &row.note {
-                println!("{}: {note}", row.what);
+                println!("{}: {note}", row.title());
             }
         }
         for (scenario, reason) in &self.failures {

@@ -286,10 +286,15 @@ impl Declared {
         file.missing_since = None;
         let stamp = Stamp::at(path).ok();
         let profiles_changed = pass.profiles_changed && file.uses_profiles;
-        if !profiles_changed && stamp.is_some() && file.seen.is_some_and(|seen| seen.stamp == stamp) {
+        let known = stamp.is_some() && file.seen.is_some_and(|seen| seen.stamp == stamp);
+        if known && !profiles_changed {
             return;
         }
-        if !complete && pass.may_be_incomplete(stamp) {
+        if !known && !complete && pass.may_be_incomplete(stamp) {
+            if profiles_changed {
+                // Only this pass knows that, so the next may not take the file for one that it knows.
+                file.seen = None;
+            }
             pass.again(SETTLE);
             return;
         }
@@ -443,4 +448,63 @@ fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::model::time::WallTime;
+
+    /// `jobs.d/job.toml` was written at `now`, its profile a second before. The job was read at once.
+    fn job_and_profile(root: &Path, now: Moment) -> Declared {
+        let layout = Layout::under(root);
+        for folder in [&layout.jobs_d, &layout.profiles_d] {
+            fs::create_dir(folder).expect("made");
+        }
+        let mut declared = Declared::new(layout);
+        write(root, "jobs.d/job.toml", "profiles = [\"calm\"]\n[exec]\ncommand = [\"true\"]\n", now);
+        let complete = [Hint { stem: "job".into(), complete: true }].into();
+        declared.look_at(&complete, now);
+        assert!(declared.errors("job")[0].contains("no profile `calm`"), "{:?}", declared.errors("job"));
+        write(root, "profiles.d/calm.toml", "[constraints]\nnice = 3\n", after(now, -1000));
+        declared
+    }
+
+    fn write(root: &Path, file: &str, text: &str, at: Moment) {
+        fs::write(root.join(file), text).expect("written");
+        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.wall.unix_ms().unsigned_abs());
+        File::options().write(true).open(root.join(file)).and_then(|f| f.set_modified(at)).expect("dated");
+    }
+
+    fn after(now: Moment, ms: i64) -> Moment {
+        let boot = BootTime(now.boot.0.saturating_add_signed(ms));
+        Moment { wall: WallTime::from_unix_ms(now.wall.unix_ms() + ms), boot }
+    }
+
+    #[test]
+    fn a_job_that_is_younger_than_its_profile_gets_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let now = clock::now();
+        let mut declared = job_and_profile(root.path(), now);
+        let _ = declared.scan(now);
+        let _ = declared.scan(after(now, 1000));
+        assert_eq!(declared.errors("job"), &[] as &[String]);
+    }
+
+    #[test]
+    fn a_job_that_is_being_written_while_its_profile_changes_gets_it_later() {
+        let root = tempfile::tempdir().expect("a directory");
+        let now = clock::now();
+        let mut declared = job_and_profile(root.path(), after(now, -100));
+        // Touched, with the same text.
+        let text = fs::read_to_string(root.path().join("jobs.d/job.toml")).expect("read");
+        write(root.path(), "jobs.d/job.toml", &text, now);
+        let scan = declared.scan(now);
+        assert!(scan.again.is_some() && !declared.errors("job").is_empty());
+        let _ = declared.scan(after(now, 1000));
+        assert_eq!(declared.errors("job"), &[] as &[String]);
+    }
 }

@@ -2,6 +2,9 @@
 
 pub mod edit;
 pub mod exit;
+pub mod limits_edit;
+pub mod limits_many;
+pub mod limits_start;
 pub mod start;
 pub mod thousand;
 pub mod validate;
