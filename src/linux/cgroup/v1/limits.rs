@@ -608,7 +608,9 @@ fn explain(dirs: &Dirs, name: Name, value: &Value, error: &io::Error, actual: Op
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
     use std::fs;
+    use std::os::unix::ffi::OsStrExt;
 
     use super::*;
 
