@@ -245,3 +245,46 @@ fn a_relative_root_is_as_good_as_an_absolute_one() {
     site.await_state("clip", "completed");
     assert_eq!(site.output("clip"), "hello\n", "its output goes to the folder, too");
 }
+
+/// Cgroups that `doctor` made and left, in any hierarchy.
+fn left_by_doctor(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if entry.file_name().to_string_lossy().contains("doctor") {
+                found.push(entry.path());
+            }
+            left_by_doctor(&entry.path(), found);
+        }
+    }
+}
+
+#[test]
+fn doctor_tries_every_constraint_and_leaves_nothing() {
+    let site = Site::started();
+    let output = site.run(&["doctor", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(told["supervisor"]["pid"], site.supervisor_pid(), "{told:#}");
+    let constraints = told["constraints"].as_array().expect("a list");
+    let names: Vec<&str> = constraints.iter().filter_map(|status| status["name"].as_str()).collect();
+    for name in
+        ["cpu_quota", "cpu_weight", "memory_limit", "io_weight", "tasks_max", "cpus", "nice", "oom_score_adj"]
+    {
+        assert_eq!(names.iter().filter(|known| **known == name).count(), 1, "{name}: {told:#}");
+    }
+    for status in constraints {
+        assert_eq!(status["reason"].is_null(), status["applied"] == true, "{status:#}");
+    }
+    let all = constraints.iter().all(|status| status["applied"] == true);
+    assert_eq!(output.status.code(), Some(i32::from(!all)));
+    // What it offers from here is what the supervisor of this test chose from here.
+    let chosen = &told["supervisor"]["cgroups"]["backend"];
+    let offered =
+        told["tried"].as_array().expect("a list").iter().find(|tried| !tried["controllers"].is_null());
+    assert_eq!(offered.map_or("none".into(), |tried| tried["backend"].clone()), *chosen, "{told:#}");
+
+    let text = String::from_utf8(site.run(&["doctor"]).stdout).expect("text");
+    assert!(text.contains("memory_limit") && text.contains("Tried from here"), "{text}");
+    let mut left = Vec::new();
+    left_by_doctor(Path::new("/sys/fs/cgroup"), &mut left);
+    assert!(left.is_empty(), "{left:?}");
+}
