@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +17,7 @@ use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use cgroups_rs::fs::{MaxValue, error};
 
-use crate::linux::cgroup::v2::limits::{ALL, LARGEST_PAGE, beside, has_device};
+use crate::linux::cgroup::v2::limits::{ALL, LARGEST_PAGE, a_disk_uses, beside, has_device};
 use crate::linux::cgroup::{Before, READ_ON, files};
 use crate::model::cgroup::Controller;
 use crate::model::constraints::{Backend, ConstraintName as Name, ConstraintStatus, Constraints, CpuLimit};
@@ -373,15 +372,6 @@ fn cpus_above(dir: &Path) -> Option<CpuSet> {
     CpuSet::parse(&files::read(dir.parent()?, CPUS).ok()?).ok()
 }
 
-/// Whether there is a disk for which weights mean anything.
-fn a_disk_weighs() -> bool {
-    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    disks.map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).unwrap_or_default()).any(|all| {
-        // The one in brackets is in use.
-        all.contains("[bfq]") || all.contains("[cfq]")
-    })
-}
-
 /// A line of `io.max`.
 fn put_device(dir: &Path, line: &str) -> io::Result<()> {
     let invalid = || io::Error::from_raw_os_error(libc::EINVAL);
@@ -424,7 +414,8 @@ fn status(
     let (actual, reason) = match (read(dirs, value), refused) {
         _ if let Value::Nothing(why) = value => (None, Some((*why).to_owned())),
         (Ok(text), _) if is(value, &text) => {
-            let idle = matches!(value, Value::IoWeight(Some(_))) && !a_disk_weighs();
+            let idle =
+                matches!(value, Value::IoWeight(Some(_))) && !a_disk_uses("bfq") && !a_disk_uses("cfq");
             (Some(text), idle.then(|| NO_DISK_WEIGHS.to_owned()))
         }
         (Ok(text), Some(error)) => {
@@ -618,6 +609,7 @@ fn explain(dirs: &Dirs, name: Name, value: &Value, error: &io::Error, actual: Op
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
+    use std::fs;
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;

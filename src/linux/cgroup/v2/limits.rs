@@ -1,6 +1,7 @@
 //! The limits of one cgroup of version 2: what is written to which file, and what has to be read back.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc;
@@ -36,6 +37,10 @@ pub(in crate::linux::cgroup) const ALL: [Name; 10] = [
     Name::TasksMax,
     Name::Cpus,
 ];
+
+const BFQ_WEIGHT: &str = "io.bfq.weight";
+const NOTHING_WEIGHS: &str = "it is written, but nothing weighs: choose the bfq scheduler for the job's disk \
+                              (/sys/block/DISK/queue/scheduler), enable the cost model (io.cost.qos), or use io_max";
 
 /// What a limit is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +89,9 @@ fn value_of(name: Name, wanted: &Constraints) -> Option<Value> {
         (Name::MemoryHigh, _) => bytes(wanted.memory_high),
         (Name::MemorySwap, _) => bytes(wanted.memory_swap),
         (Name::IoWeight, _) => wanted.io_weight.map(|percent| Value::IoWeight(Some(percent))),
-        (Name::IoMax, _) => wanted.io_max.clone().map(Value::Devices),
+        (Name::IoMax, _) => {
+            wanted.io_max.as_ref().map(|lines| Value::Devices(lines.iter().map(|l| whole(l)).collect()))
+        }
         (Name::TasksMax, _) => wanted.tasks_max.map(|tasks| Value::Text(tasks.to_string())),
         (Name::Cpus, _) => wanted.cpus.clone().map(Value::Cpus),
         _ => None,
@@ -104,6 +111,15 @@ fn default_of(name: Name, before: Option<&Value>) -> Value {
         (Name::IoMax, _) => Value::Devices(Vec::new()),
         _ => Value::Text("max".into()),
     }
+}
+
+/// The line with all four limits: what is not named would keep what it was.
+fn whole(line: &str) -> String {
+    let has = |key: &str| {
+        line.split_whitespace().any(|word| word.strip_prefix(key).is_some_and(|v| v.starts_with('=')))
+    };
+    let missing = ["rbps", "wbps", "riops", "wiops"].into_iter().filter(|key| !has(key));
+    missing.fold(line.to_owned(), |line, key| format!("{line} {key}=max"))
 }
 
 /// The same device without a limit.
@@ -221,12 +237,11 @@ fn put(dir: &Path, name: Name, value: &Value) -> Result<(), Refused> {
             }
         }
         Value::IoWeight(percent) => {
-            let weight = io_weight(*percent);
-            match files::write(dir, "io.weight", &format!("default {weight}")) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    files::write(dir, "io.bfq.weight", &bfq_weight(*percent).to_string())?;
-                }
-                other => other?,
+            // Which of the two counts is decided disk by disk, and can change.
+            let iocost = files::write(dir, "io.weight", &format!("default {}", io_weight(*percent)));
+            let bfq = files::write(dir, BFQ_WEIGHT, &bfq_weight(*percent).to_string());
+            if bfq.is_err() {
+                iocost?;
             }
         }
         Value::Devices(lines) if lines.is_empty() => {
@@ -337,7 +352,10 @@ fn status(
     let read = read(dir, name, value);
     let actual = read.as_ref().ok().map(|text| text.replace('\n', "; "));
     let reason = match (read, refused) {
-        (Ok(text), _) if is(value, &text) => None,
+        (Ok(text), _) if is(value, &text) => {
+            let idle = matches!(value, Value::IoWeight(Some(_))) && !something_weighs(dir);
+            idle.then(|| NOTHING_WEIGHS.into())
+        }
         (_, Some(Refused::Room(why))) => Some(why),
         (Ok(text), Some(Refused::Kernel(error))) => Some(explain(dir, name, &error, Some(&text))),
         (Ok(text), None) if name == Name::Cpus => Some(format!(
@@ -351,16 +369,34 @@ fn status(
     ConstraintStatus { name, requested, applied: reason.is_none(), actual, backend, reason }
 }
 
+/// Whether a disk of this host uses a scheduler: in `/sys/block/DISK/queue/scheduler` it stands in
+/// brackets then.
+pub(in crate::linux::cgroup) fn a_disk_uses(scheduler: &str) -> bool {
+    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    disks
+        .filter_map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).ok())
+        .any(|all| all.contains(&format!("[{scheduler}]")))
+}
+
+/// Whether weights of I/O mean anything: a disk uses bfq, or the cost model is enabled for one
+/// (`io.cost.qos` in the root of the hierarchy).
+fn something_weighs(dir: &Path) -> bool {
+    let qos = dir.ancestors().find_map(|dir| files::read(dir, "io.cost.qos").ok()).unwrap_or_default();
+    qos.contains("enable=1") || a_disk_uses("bfq")
+}
+
 /// What the kernel has now.
 fn read(dir: &Path, name: Name, value: &Value) -> io::Result<String> {
     match value {
         Value::IoWeight(_) => {
-            let text = match files::read(dir, "io.weight") {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => files::read(dir, "io.bfq.weight")?,
-                other => other?,
-            };
-            // Lines of devices may follow.
-            Ok(text.lines().next().unwrap_or_default().into())
+            // Lines of devices may follow the first.
+            let first = |text: String| text.lines().next().unwrap_or_default().to_owned();
+            let bfq = files::read(dir, BFQ_WEIGHT).map(first);
+            match files::read(dir, "io.weight").map(first) {
+                Ok(text) if bfq.is_err() || !a_disk_uses("bfq") => Ok(text),
+                Err(error) if bfq.is_err() => Err(error),
+                _ => bfq.map(|text| format!("bfq {}", text.trim_start_matches("default "))),
+            }
         }
         // What is written there is a wish.
         Value::Cpus(cpus) if !cpus.is_empty() => files::read(dir, "cpuset.cpus.effective"),
@@ -378,8 +414,8 @@ fn is(value: &Value, actual: &str) -> bool {
                 || (actual == "max" && *bytes >= i64::MAX.unsigned_abs() - LARGEST_PAGE)
         }
         Value::IoWeight(percent) => {
-            let weight = actual.strip_prefix("default ").unwrap_or(actual);
-            weight == io_weight(*percent).to_string() || weight == bfq_weight(*percent).to_string()
+            actual == format!("default {}", io_weight(*percent))
+                || actual == format!("bfq {}", bfq_weight(*percent))
         }
         Value::Devices(lines) if lines.is_empty() => actual.is_empty(),
         Value::Devices(lines) => lines.iter().all(|line| has_device(actual, line)),
@@ -459,7 +495,8 @@ mod tests {
         assert_eq!(value_of(Name::CpuMax, &all), None);
         assert_eq!(io_weight(Some(75)), 7500);
         assert!(is(&Value::IoWeight(Some(75)), "default 7500"));
-        assert!(is(&Value::IoWeight(Some(75)), "750"));
+        assert!(is(&Value::IoWeight(Some(75)), "bfq 750"));
+        assert!(!is(&Value::IoWeight(Some(75)), "default 750"));
         assert!(!is(&Value::IoWeight(Some(75)), "default 100"));
         assert!(is(&Value::Bytes(1_048_577), "1048576"));
         assert!(!is(&Value::Bytes(1_048_576), "max"));
@@ -467,6 +504,15 @@ mod tests {
         let cpus = |list| Value::Cpus(CpuSet::parse(list).expect("a list"));
         assert!(is(&cpus("0,1,2"), "0-2"));
         assert!(!is(&cpus("0-2"), "0-1"));
+    }
+
+    #[test]
+    fn a_limit_that_is_not_named_any_more_is_lifted() {
+        assert_eq!(whole("8:0 wbps=5"), "8:0 wbps=5 rbps=max riops=max wiops=max");
+        let value = value_of(Name::IoMax, &wanted(serde_json::json!({"io_max": ["8:0 rbps=1"]})));
+        let value = value.expect("asked for");
+        assert!(is(&value, "8:0 rbps=1 wbps=max riops=max wiops=max"));
+        assert!(!is(&value, "8:0 rbps=1 wbps=5 riops=max wiops=max"));
     }
 
     #[test]
