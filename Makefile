@@ -39,14 +39,14 @@ lint: ## formatting, clippy, licences and sources of the dependencies
 fmt: ## format the code
 	@scripts/fmt
 
-bench: release ## measure the release build beside its references
+bench: release ## measure the release build beside its references; ARGS="--only start"
 	@scripts/setup bench
-	$(BENCH)
+	$(BENCH) -- $(ARGS)
 
-bench-cgroup2: release ## what limits cost, on a cgroup v2 kernel of its own (user-mode Linux); JOBS=200
+bench-cgroup2: release ## what limits cost, on a cgroup v2 kernel of its own (user-mode Linux); JOBS=200, ARGS=
 	@scripts/setup bench-cgroup2
 	$(BENCH_RUNNER)="scripts/lane-cgroup2 --run" LANE_KEEPS=bench-results LANE_SECONDS=3600 $(BENCH) -- \
-		$(addprefix --only limits-,start edit profile usage) --jobs $(JOBS) --dir /tmp --json bench-results/cgroup2.json
+		$(addprefix --only limits-,start edit profile usage) --jobs $(JOBS) --dir /tmp --json bench-results/cgroup2.json $(ARGS)
 
 # The guest has one CPU, slow forks and little memory.
 JOBS ?= 200
