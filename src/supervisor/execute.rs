@@ -257,8 +257,12 @@ impl Run {
 
     fn note_start(&mut self, started: &Started, ran: bool) {
         self.report.pid = Some(started.process.pid);
+        // A report that tells of the start was written after it, and edits may have followed.
+        if self.report.started_at.is_some() {
+            return;
+        }
         self.report.constraints.clone_from(&started.constraints);
-        if ran && self.report.started_at.is_none() {
+        if ran {
             self.report.started_at = Some(started.at.wall);
             let text = format!("running, pid {}", started.process.pid);
             self.report.event(started.at.wall, State::Running, text);

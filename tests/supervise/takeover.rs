@@ -109,6 +109,22 @@ fn what_was_edited_meanwhile_is_put_right_on_take_over() {
 }
 
 #[test]
+fn a_report_tells_of_earlier_edits_also_after_a_take_over() {
+    let site = Site::started();
+    site.put("job", &sleeper("[constraints]\nnice = 1\noom_score_adj = 100"));
+    let live = site.running("job");
+    site.put("job", &sleeper("[constraints]\nnice = 5"));
+    let edited = site.await_report("job", "the edit", |report| report["constraints"][0]["actual"] == "5");
+    assert_eq!(edited["constraints"].as_array().map(Vec::len), Some(1), "{edited:#}");
+    site.kill();
+    site.start();
+    site.await_log("took over 1 running workload");
+    site.settle();
+    site.assert_untouched("job", &live);
+    assert_eq!(site.report("job"), Some(edited));
+}
+
+#[test]
 fn a_second_supervisor_is_refused_with_the_firsts_pid() {
     let site = Site::started();
     site.put("job", &sleeper(""));

@@ -1,60 +1,59 @@
-//! `ffrtmp-sup.service`: started, restarted, killed, reloaded, stopped.
+//! `ffrtmp-sup.service`: well-formed, ready when the plan was executed, reloaded.
 
-use ffrtmp::model::signal::Signal;
+use std::fs;
+use std::os::unix::fs::symlink;
 
-use crate::machine::{
-    AS_WORKER, JOBS_UNIT, Machine, UNIT, await_true, property, run, send, systemctl, systemd_version,
-};
+use crate::machine::{JOBS_UNIT, Machine, UNIT, content, has_jobs_unit, run, systemctl};
 
-/// A workload that one SIGTERM would end.
 const CHANNEL: &str = "lifecycle = \"continuous\"\n[exec]\ncommand = [\"/bin/sleep\", \"100000\"]\n";
 
 #[test]
 fn the_units_are_well_formed() {
-    let Some(_machine) = Machine::started("the_units_are_well_formed") else { return };
+    let Some(machine) = Machine::stopped("the_units_are_well_formed") else { return };
     let mut units = vec![UNIT];
-    if systemd_version() < 254 {
+    if has_jobs_unit() {
         units.push(JOBS_UNIT);
     }
     let verify = ["systemd-analyze", "verify", "--man=no"];
     assert_eq!(run(&[verify.as_slice(), units.as_slice()].concat()), "");
     let verify = ["systemd-analyze", "verify", "--man=no", "--user"];
-    assert_eq!(run(&[AS_WORKER, verify.as_slice(), units.as_slice()].concat()), "");
+    assert_eq!(run(&[verify.as_slice(), units.as_slice()].concat()), "");
+    drop(machine);
 }
 
 #[test]
-fn workloads_survive_whatever_is_done_to_the_supervisor() {
-    let Some(machine) = Machine::started("workloads_survive_whatever_is_done_to_the_supervisor") else {
-        return;
-    };
-    machine.put("channel-7", CHANNEL);
-    let live = machine.running("channel-7");
-    await_true("the status tells of it", || property("StatusText") == "1 job running");
-    let untouched = |what: &str| {
-        assert!(live.lives(), "{what} ended the workload");
-        assert_eq!(machine.running("channel-7"), live, "{what}");
-        assert_eq!(property("StatusText"), "1 job running", "{what}");
-    };
-
-    let first = machine.supervisor();
-    systemctl(&["restart", UNIT]);
-    machine.await_successor(&first);
-    untouched("restart");
-
-    let second = machine.supervisor();
-    send(&second, Signal::KILL);
-    machine.await_successor(&second);
-    untouched("SIGKILL");
-
-    let third = machine.supervisor();
-    systemctl(&["reload", UNIT]);
-    systemctl(&["daemon-reload"]);
-    systemctl(&["daemon-reexec"]);
-    assert_eq!(machine.supervisor(), third, "neither of these starts another");
-    untouched("reload, daemon-reload, daemon-reexec");
-
-    systemctl(&["stop", UNIT]);
-    assert!(live.lives(), "stop ended the workload");
+fn the_service_is_ready_when_the_plan_was_executed() {
+    let Some(machine) = Machine::stopped("the_service_is_ready_when_the_plan_was_executed") else { return };
+    let jobs: Vec<String> = (0..20).map(|number| format!("channel-{number}")).collect();
+    for job in &jobs {
+        machine.put(job, CHANNEL);
+    }
     systemctl(&["start", UNIT]);
-    untouched("stop and start");
+    // At once, and nothing is waited for.
+    for job in &jobs {
+        let runs = machine.layout().runs().join(job);
+        assert_eq!(fs::read_dir(runs).map(Iterator::count).ok(), Some(1), "{job} was not started");
+    }
+}
+
+/// An edit that no event tells of: behind a symbolic link, in a folder that is not watched.
+#[test]
+fn a_reload_takes_up_what_no_event_told() {
+    let Some(machine) = Machine::started("a_reload_takes_up_what_no_event_told") else { return };
+    let target = "/etc/ffrtmp/channel-7.elsewhere";
+    let limited = |mib: u64| format!("{CHANNEL}[constraints]\nmemory_limit = \"{mib}MiB\"\n");
+    fs::write(target, limited(32)).expect("written");
+    symlink(target, machine.file("channel-7")).expect("linked");
+    let live = machine.running("channel-7");
+    let limit = machine.cgroup_of_job("channel-7").join("memory.max");
+    assert_eq!(content(&limit), "33554432");
+    fs::write(target, limited(64)).expect("written");
+    systemctl(&["reload", UNIT]);
+    if !has_jobs_unit() {
+        // Type=notify-reload: the command has waited for it.
+        assert_eq!(content(&limit), "67108864");
+    }
+    machine.await_limit("channel-7", ("memory_limit", "memory.max"), "67108864");
+    assert_eq!(machine.running("channel-7"), live);
+    fs::remove_file(target).expect("removed");
 }

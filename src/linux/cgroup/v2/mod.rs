@@ -26,7 +26,7 @@ const WRAPPERS: &str = "wrappers";
 const JOBS: &str = "jobs";
 
 /// Extended attributes that systemd sets on what it has delegated (systemd.resource-control(5),
-/// `Delegate=`); the second one can only be read by root.
+/// `Delegate=`), as the system's manager; the second one can only be read by root.
 const DELEGATED: [&std::ffi::CStr; 2] = [c"user.delegate", c"trusted.delegate"];
 
 /// A subtree that is ours.
@@ -49,13 +49,14 @@ impl Tree {
             return Self::within(unit, &hierarchy.own, Backend::CgroupV2);
         }
         let own = &hierarchy.own;
-        let unit = match own.parent() {
-            Some(unit) if own.file_name().is_some_and(|name| name == SUPERVISOR) => unit,
-            _ => own,
+        let (unit, apart) = match own.parent() {
+            Some(unit) if own.file_name().is_some_and(|name| name == SUPERVISOR) => (unit, true),
+            _ => (own.as_path(), false),
         };
-        if booted && !is_delegated(unit) {
+        // Only `DelegateSubgroup=` puts a process there: the managers of users leave no other trace.
+        if booted && !apart && !is_delegated(unit) {
             return Err(Unavailable::Missing(format!(
-                "systemd has not delegated {} to us (Delegate=yes in the unit does)",
+                "systemd has not delegated {} to us (Delegate=yes and DelegateSubgroup=supervisor in the unit do)",
                 unit.display()
             )));
         }
