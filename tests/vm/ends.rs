@@ -52,7 +52,9 @@ fn an_orderly_end_is_what_the_readme_says() {
 
 #[test]
 fn a_workload_that_runs_out_of_memory_ends_nothing_else() {
-    let Some(machine) = Machine::started("a_workload_that_runs_out_of_memory_ends_nothing_else") else { return };
+    let Some(machine) = Machine::started("a_workload_that_runs_out_of_memory_ends_nothing_else") else {
+        return;
+    };
     machine.put("channel-7", CHANNEL);
     let live = machine.running("channel-7");
     let before = machine.supervisor();
@@ -85,7 +87,8 @@ fn the_process_that_holds_the_cgroup_may_be_lost() {
     }
     let holder = || {
         let folder = machine.property_of(JOBS_UNIT, "ControlGroup");
-        let path = Path::new("/sys/fs/cgroup").join(folder.trim_start_matches('/')).join("holder/cgroup.procs");
+        let path =
+            Path::new("/sys/fs/cgroup").join(folder.trim_start_matches('/')).join("holder/cgroup.procs");
         let pid = fs::read_to_string(path).ok()?.lines().next()?.parse().ok().and_then(Pid::new)?;
         process::identify(pid).expect("proc")
     };
@@ -118,5 +121,8 @@ fn the_process_that_holds_the_cgroup_may_be_lost() {
         [UNIT, JOBS_UNIT].iter().all(|unit| machine.property_of(unit, "ActiveState") == "active")
     });
     let live = limits("after it was started again");
-    assert_eq!(machine.cgroup_of_unit(JOBS_UNIT).join("jobs/channel-7"), crate::machine::cgroup_of(live.process.pid));
+    assert_eq!(
+        machine.cgroup_of_unit(JOBS_UNIT).join("jobs/channel-7"),
+        crate::machine::cgroup_of(live.process.pid)
+    );
 }

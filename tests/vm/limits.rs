@@ -7,8 +7,8 @@ use std::path::Path;
 use ffrtmp::model::signal::Signal;
 
 use crate::machine::{
-    JOBS_UNIT, Live, Machine, UNIT, await_true, cgroup_of, content, has_jobs_unit, lives, parent_of, run, send,
-    status_of, systemctl,
+    JOBS_UNIT, Live, Machine, UNIT, await_true, cgroup_of, content, has_jobs_unit, lives, parent_of, run,
+    send, status_of, systemctl,
 };
 
 /// A job that asks for one of each, and its limits as the kernel has them.
@@ -78,7 +78,9 @@ fn every_limit_is_in_the_kernel_and_each_process_in_its_place() {
     let delegated = machine.delegated();
     assert_eq!(content(&job.join("cgroup.procs")), live.process.pid.to_string(), "it is alone there");
     assert_eq!(cgroup_of(live.process.pid), job);
-    await_true("the wrapper has moved", || cgroup_of(parent_of(live.process.pid)) == delegated.join("wrappers"));
+    await_true("the wrapper has moved", || {
+        cgroup_of(parent_of(live.process.pid)) == delegated.join("wrappers")
+    });
     let supervisor = cgroup_of(machine.supervisor().pid);
     if has_jobs_unit() {
         assert_eq!(supervisor, machine.cgroup_of_unit(UNIT), "all of its unit is its own");
@@ -117,7 +119,11 @@ impl Watched<'_> {
         assert_eq!(self.machine.running("channel-7"), self.live, "{what}");
         let report = self.machine.report("channel-7").expect("it runs");
         let status = status_of(&report, "memory_limit").expect("asked for");
-        assert_eq!((&status["applied"], &status["actual"]), (&true.into(), &bytes(self.mib).into()), "{what}");
+        assert_eq!(
+            (&status["applied"], &status["actual"]),
+            (&true.into(), &bytes(self.mib).into()),
+            "{what}"
+        );
         assert_eq!(report["drift_corrected"], 0, "{what} touched a limit: {report:#}");
         assert_eq!(report["restarts"], 0, "{what}");
         await_true("the service manager knows of it", || {
@@ -163,7 +169,10 @@ fn nothing_that_is_done_to_the_supervisor_touches_workloads_or_limits() {
     // What happens while it is stopped is in the reports afterwards.
     let go = Path::new("/run/ffrtmp-test-go");
     let ends = format!("while [ ! -e {} ]; do sleep 0.1; done; exit 7", go.display());
-    machine.put("ends", &format!("lifecycle = \"oneshot\"\n[exec]\ncommand = [\"/bin/sh\", \"-c\", \"{ends}\"]\n"));
+    machine.put(
+        "ends",
+        &format!("lifecycle = \"oneshot\"\n[exec]\ncommand = [\"/bin/sh\", \"-c\", \"{ends}\"]\n"),
+    );
     let ends = machine.running("ends");
     systemctl(&["stop", UNIT]);
     fs::write(go, "").expect("written");

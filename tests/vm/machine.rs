@@ -300,7 +300,8 @@ pub fn status_of<'a>(report: &'a Value, name: &str) -> Option<&'a Value> {
 /// The cgroups of the supervisor's units, and those in them.
 pub fn cgroups_left() -> String {
     // What goes meanwhile is no error.
-    String::from_utf8_lossy(&output(&["find", "/sys/fs/cgroup", "-type", "d", "-path", "*ffrtmp*"]).stdout).into()
+    String::from_utf8_lossy(&output(&["find", "/sys/fs/cgroup", "-type", "d", "-path", "*ffrtmp*"]).stdout)
+        .into()
 }
 
 /// The jobs that have a run.

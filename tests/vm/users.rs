@@ -48,8 +48,14 @@ fn an_ordinary_user_has_limits_without_root() {
     machine.put("channel-7", CHANNEL);
     let live = machine.running("channel-7");
     let job = machine.cgroup_of_job("channel-7");
-    assert!(job.starts_with("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"), "{}", job.display());
-    for (constraint, file, value) in [("memory_limit", "memory.max", "33554432"), ("tasks_max", "pids.max", "20")] {
+    assert!(
+        job.starts_with("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service"),
+        "{}",
+        job.display()
+    );
+    for (constraint, file, value) in
+        [("memory_limit", "memory.max", "33554432"), ("tasks_max", "pids.max", "20")]
+    {
         machine.await_limit("channel-7", (constraint, file), value);
     }
     let report = machine.report("channel-7").expect("it runs");
@@ -59,7 +65,11 @@ fn an_ordinary_user_has_limits_without_root() {
     assert!(reason.contains("the io controller is not available in"), "{reason}");
     let cpus = status_of(&report, "cpus").expect("asked for");
     let version = systemd_version();
-    assert_eq!((&cpus["applied"], &cpus["backend"]), (&true.into(), &"process".into()), "{version}: {report:#}");
+    assert_eq!(
+        (&cpus["applied"], &cpus["backend"]),
+        (&true.into(), &"process".into()),
+        "{version}: {report:#}"
+    );
 
     // With the drop-in all of it is, after the next login; the unit is enabled, so that starts it.
     log_in(true);
