@@ -253,6 +253,8 @@ fn a_supervisor_that_is_killed_again_and_again_neither_doubles_nor_loses_a_job()
     site.start();
     for job in &jobs {
         let live = site.running(job);
+        // It is recorded before its first instruction.
+        site.await_output(job, &format!("{}\n", live.pid()));
         let begun = site.output(job);
         let living: Vec<u32> = begun
             .lines()
