@@ -67,13 +67,13 @@ install: release ## install the release build; PREFIX=/usr/local, DESTDIR=
 
 # The version decides, see deployment/systemd/README.md.
 SYSTEMD  ?= $(shell systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')
-UNITS     = deployment/systemd/$(shell [ "$(SYSTEMD)" -ge 254 ] 2>/dev/null || echo before-254/)
+UNITS     = deployment/systemd/system$(shell [ "$(SYSTEMD)" -ge 254 ] 2>/dev/null || echo -before-254)
 UNITS_DIR = $(DESTDIR)$(PREFIX)/lib/systemd
 
 units: ## install the systemd units; SYSTEMD=version, PREFIX=/usr/local, DESTDIR=
 	@[ "$(SYSTEMD)" -gt 0 ] || { echo "units: which version of systemd? Say SYSTEMD=257" >&2; exit 1; }
-	install -D -m 644 -t $(UNITS_DIR)/system $(UNITS)system/*.service
-	install -D -m 644 -t $(UNITS_DIR)/user $(UNITS)user/*.service
+	install -D -m 644 -t $(UNITS_DIR)/system $(UNITS)/*.service
+	install -D -m 644 -t $(UNITS_DIR)/user deployment/systemd/user/*.service
 	install -D -m 644 -t $(UNITS_DIR)/system/user@.service.d deployment/systemd/user@.service.d/*.conf
 	sed -i 's|/usr/local/|$(PREFIX)/|' $(UNITS_DIR)/system/ffrtmp-*.service $(UNITS_DIR)/user/ffrtmp-*.service
 

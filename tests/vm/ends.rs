@@ -8,8 +8,7 @@ use ffrtmp::model::process::Pid;
 use ffrtmp::model::signal::Signal;
 
 use crate::machine::{
-    JOBS_UNIT, Machine, UNIT, await_some, await_true, cgroups_left, content, has_jobs_unit, send, status_of,
-    systemctl,
+    JOBS_UNIT, Machine, UNIT, await_some, await_true, cgroups_left, content, send, status_of, systemctl,
 };
 
 /// A workload that nothing ends but a signal.
@@ -30,7 +29,7 @@ fn an_orderly_end_is_what_the_readme_says() {
     let Some(machine) = Machine::started("an_orderly_end_is_what_the_readme_says") else { return };
     machine.put("channel-7", ORDERLY);
     let live = machine.running("channel-7");
-    if has_jobs_unit() {
+    if machine.has_jobs_unit() {
         systemctl(&["stop", JOBS_UNIT]);
         assert!(!live.lives());
         assert_eq!(machine.property("ActiveState"), "inactive", "it would start them again");
@@ -69,7 +68,7 @@ fn a_workload_that_runs_out_of_memory_ends_nothing_else() {
     await_true("all of it is gone", || !machine.cgroup_of_job("hog").exists());
     assert_eq!(machine.running("channel-7"), live);
     assert_eq!(machine.supervisor(), before);
-    for unit in if has_jobs_unit() { [UNIT, JOBS_UNIT].as_slice() } else { &[UNIT] } {
+    for unit in if machine.has_jobs_unit() { [UNIT, JOBS_UNIT].as_slice() } else { &[UNIT] } {
         assert_eq!(machine.property_of(unit, "ActiveState"), "active");
         assert_eq!(machine.property_of(unit, "NRestarts"), "0");
     }
@@ -81,7 +80,7 @@ fn a_workload_that_runs_out_of_memory_ends_nothing_else() {
 #[test]
 fn the_process_that_holds_the_cgroup_may_be_lost() {
     let Some(machine) = Machine::started("the_process_that_holds_the_cgroup_may_be_lost") else { return };
-    if !has_jobs_unit() {
+    if !machine.has_jobs_unit() {
         println!("SKIPPED the_process_that_holds_the_cgroup_may_be_lost: there is none since systemd 254");
         return;
     }

@@ -7,12 +7,13 @@ use std::path::Path;
 use ffrtmp::model::signal::Signal;
 
 use crate::machine::{
-    JOBS_UNIT, Live, Machine, UNIT, await_true, cgroup_of, content, has_jobs_unit, lives, parent_of, run,
-    send, status_of, systemctl,
+    JOBS_UNIT, Live, Machine, UNIT, await_true, cgroup_of, content, disk, lives, output, parent_of, send,
+    status_of, systemctl,
 };
 
 /// A job that asks for one of each, and its limits as the kernel has them.
 fn limited(memory_mib: u64) -> String {
+    let disk = disk();
     format!(
         r#"
 lifecycle = "continuous"
@@ -24,7 +25,7 @@ cpu_weight = 200
 memory_limit = "{memory_mib}MiB"
 memory_high = "16MiB"
 memory_swap = 0
-io_weight = 50
+io_max = ["{disk} wbps=1048576"]
 tasks_max = 20
 cpus = "0"
 nice = 3
@@ -34,16 +35,18 @@ io_class = "best-effort:6"
     )
 }
 
-const IN_THE_KERNEL: &[(&str, &str, &str)] = &[
-    ("cpu_quota", "cpu.max", "50000 100000"),
-    ("cpu_weight", "cpu.weight", "200"),
-    ("memory_limit", "memory.max", "33554432"),
-    ("memory_high", "memory.high", "16777216"),
-    ("memory_swap", "memory.swap.max", "0"),
-    ("io_weight", "io.weight", "default 5000"),
-    ("tasks_max", "pids.max", "20"),
-    ("cpus", "cpuset.cpus", "0"),
-];
+fn in_the_kernel() -> Vec<(&'static str, &'static str, String)> {
+    vec![
+        ("cpu_quota", "cpu.max", "50000 100000".into()),
+        ("cpu_weight", "cpu.weight", "200".into()),
+        ("memory_limit", "memory.max", "33554432".into()),
+        ("memory_high", "memory.high", "16777216".into()),
+        ("memory_swap", "memory.swap.max", "0".into()),
+        ("io_max", "io.max", format!("{} rbps=max wbps=1048576 riops=max wiops=max", disk())),
+        ("tasks_max", "pids.max", "20".into()),
+        ("cpus", "cpuset.cpus", "0".into()),
+    ]
+}
 
 const MEMORY: (&str, &str) = ("memory_limit", "memory.max");
 
@@ -60,20 +63,21 @@ fn every_limit_is_in_the_kernel_and_each_process_in_its_place() {
     let live = machine.running("channel-7");
     let report = machine.report("channel-7").expect("it runs");
     let job = machine.cgroup_of_job("channel-7");
-    for (name, file, value) in IN_THE_KERNEL {
+    let limits = in_the_kernel();
+    for (name, file, value) in &limits {
         let status = status_of(&report, name).unwrap_or_else(|| panic!("{name} is not in {report:#}"));
         assert_eq!(
             (&status["applied"], &status["actual"], &status["backend"]),
-            (&true.into(), &(*value).into(), &"cgroup-v2".into()),
+            (&true.into(), &value.as_str().into(), &"cgroup-v2".into()),
             "{status:#}"
         );
-        assert_eq!(content(&job.join(file)), *value, "{file}");
+        assert_eq!(&content(&job.join(file)), value, "{file}");
     }
     for name in ["nice", "oom_score_adj", "io_class"] {
         let status = status_of(&report, name).expect("asked for");
         assert_eq!((&status["applied"], &status["backend"]), (&true.into(), &"process".into()), "{status:#}");
     }
-    assert_eq!(report["constraints"].as_array().map(Vec::len), Some(IN_THE_KERNEL.len() + 3));
+    assert_eq!(report["constraints"].as_array().map(Vec::len), Some(limits.len() + 3));
 
     let delegated = machine.delegated();
     assert_eq!(content(&job.join("cgroup.procs")), live.process.pid.to_string(), "it is alone there");
@@ -82,7 +86,7 @@ fn every_limit_is_in_the_kernel_and_each_process_in_its_place() {
         cgroup_of(parent_of(live.process.pid)) == delegated.join("wrappers")
     });
     let supervisor = cgroup_of(machine.supervisor().pid);
-    if has_jobs_unit() {
+    if machine.has_jobs_unit() {
         assert_eq!(supervisor, machine.cgroup_of_unit(UNIT), "all of its unit is its own");
         assert_ne!(content(&delegated.join("holder/cgroup.procs")), "");
     } else {
@@ -91,16 +95,21 @@ fn every_limit_is_in_the_kernel_and_each_process_in_its_place() {
     assert_eq!(content(&delegated.join("cgroup.procs")), "", "the kernel allows none beside controllers");
 
     // From a shell that nothing was delegated to, it still tells who keeps the limits.
-    let doctor = crate::machine::output(&["ffrtmp-sup", "doctor", "--json"]);
+    let doctor = output(&["ffrtmp-sup", "doctor", "--json"]);
     let doctor: serde_json::Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
     assert_eq!(doctor["supervisor"]["cgroups"]["backend"], "cgroup-v2", "{doctor:#}");
     assert_eq!(doctor["supervisor"]["cgroups"]["dirs"][0], delegated.to_str().expect("text"));
     assert_eq!(doctor["supervisor"]["pid"], machine.supervisor().pid.as_raw());
-    // Where something was, it tries all for real, and leaves nothing.
+    // Where something was, it tries all for real, and leaves nothing. These disks' schedulers weigh nothing.
     let service = ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--property=Delegate=yes"];
-    let doctor = run(&[service.as_slice(), &["/usr/local/bin/ffrtmp-sup", "doctor"]].concat());
-    assert!(doctor.contains("cgroup-v2  yes  cpu memory io pids cpuset"), "{doctor}");
-    assert_eq!(doctor.matches("yes").count(), 13, "{doctor}");
+    let doctor = output(&[service.as_slice(), &["/usr/local/bin/ffrtmp-sup", "doctor", "--json"]].concat());
+    assert_eq!(doctor.status.code(), Some(1));
+    let doctor: serde_json::Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
+    assert_eq!(doctor["tried"][0]["controllers"].as_array().map(Vec::len), Some(5), "{doctor:#}");
+    let refused = doctor["constraints"].as_array().expect("a list").iter();
+    let refused: Vec<_> = refused.filter(|status| status["applied"] != true).collect();
+    assert_eq!(refused.len(), 1, "{doctor:#}");
+    assert_eq!(refused[0]["name"], "io_weight");
 }
 
 /// The job and its limit, through everything.
@@ -233,7 +242,7 @@ fn hang(watched: &mut Watched<'_>) {
     await_true("one that does not hang feeds it", || fed() != last);
     fs::remove_dir_all(&folder).expect("removed");
     systemctl(&["daemon-reload"]);
-    if has_jobs_unit() {
+    if machine.has_jobs_unit() {
         assert_eq!(machine.property_of(JOBS_UNIT, "NRestarts"), "0");
     }
 }

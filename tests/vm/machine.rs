@@ -16,16 +16,20 @@ use serde_json::Value;
 /// How long anything may take: the machine is emulated.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Between two looks, which take their share of the machine's only CPU.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The supervisor's unit.
 pub const UNIT: &str = "ffrtmp-sup.service";
 
-/// The unit that holds the jobs, where systemd is older than 254.
+/// The unit that holds the jobs: those of users, and where systemd is older than 254.
 pub const JOBS_UNIT: &str = "ffrtmp-jobs.service";
 
 /// An ordinary user, whose own service manager runs without a login.
 const HOME: &str = "/home/worker";
 const RUNTIME: &str = "/run/user/1000";
-const AS_WORKER: &[&str] =
+/// Before a command: that user's.
+pub const AS_WORKER: &[&str] =
     &["runuser", "--user", "worker", "--", "env", "HOME=/home/worker", "XDG_RUNTIME_DIR=/run/user/1000"];
 
 /// Looks until there is something to see.
@@ -36,7 +40,7 @@ pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return seen;
         }
         assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
-        sleep(Duration::from_millis(20));
+        sleep(PAUSE);
     }
 }
 
@@ -69,14 +73,14 @@ pub fn systemd_version() -> u32 {
     text.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a version")
 }
 
-/// Whether the jobs have a unit of their own here.
-pub fn has_jobs_unit() -> bool {
-    systemd_version() < 254
-}
-
 /// What a kernel file holds; nothing if it is gone.
 pub fn content(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}
+
+/// The number of the disk, as in `io_max`.
+pub fn disk() -> String {
+    content(Path::new("/sys/block/nvme0n1/dev"))
 }
 
 /// The cgroup that a process is in, as a directory.
@@ -129,6 +133,8 @@ pub fn is_here(name: &str) -> bool {
 
 /// The supervisor as a service, started, with jobs of a test; stopped and swept at the end.
 pub struct Machine {
+    name: String,
+    begin: Instant,
     layout: Layout,
     /// Before a command: whose it is.
     prefix: &'static [&'static str],
@@ -166,10 +172,15 @@ impl Machine {
         if !is_here(name) {
             return None;
         }
-        let machine = Self { layout, prefix, manager };
+        let machine = Self { name: name.into(), begin: Instant::now(), layout, prefix, manager };
         let folder = machine.layout.jobs_d.to_str().expect("text");
         machine.run(&["mkdir", "--parents", folder]);
         Some(machine)
+    }
+
+    /// Whether the jobs have a unit of their own.
+    pub fn has_jobs_unit(&self) -> bool {
+        self.manager == "--user" || systemd_version() < 254
     }
 
     /// Runs a command as whoever runs the supervisor.
@@ -200,7 +211,7 @@ impl Machine {
 
     /// The cgroup that was delegated: of the unit that jobs are in.
     pub fn delegated(&self) -> PathBuf {
-        self.cgroup_of_unit(if has_jobs_unit() { JOBS_UNIT } else { UNIT })
+        self.cgroup_of_unit(if self.has_jobs_unit() { JOBS_UNIT } else { UNIT })
     }
 
     /// The cgroup of a job.
@@ -244,7 +255,7 @@ impl Machine {
                 return report.clone();
             }
             assert!(begin.elapsed() < DEADLINE, "{job}: waited in vain for {what}, found {report:#?}");
-            sleep(Duration::from_millis(20));
+            sleep(PAUSE);
         }
     }
 
@@ -327,16 +338,17 @@ impl Drop for Machine {
         let begin = Instant::now();
         let mut left = runs_left(&self.layout);
         while !left.is_empty() && begin.elapsed() < DEADLINE {
-            sleep(Duration::from_millis(20));
+            sleep(PAUSE);
             left = runs_left(&self.layout);
         }
         systemctl(&["stop", UNIT]);
-        if has_jobs_unit() {
+        if self.has_jobs_unit() {
             systemctl(&["stop", JOBS_UNIT]);
         }
         if !failed {
             assert!(left.is_empty(), "their runs did not end: {left:?}");
             await_true("no cgroup is left", || cgroups_left().is_empty());
+            println!("{}: {} s", self.name, self.begin.elapsed().as_secs());
         }
     }
 }

@@ -3,22 +3,19 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::machine::{JOBS_UNIT, Machine, UNIT, content, has_jobs_unit, run, systemctl};
+use crate::machine::{AS_WORKER, JOBS_UNIT, Machine, UNIT, content, run, systemctl};
 
 const CHANNEL: &str = "lifecycle = \"continuous\"\n[exec]\ncommand = [\"/bin/sleep\", \"100000\"]\n";
 
 #[test]
 fn the_units_are_well_formed() {
     let Some(machine) = Machine::stopped("the_units_are_well_formed") else { return };
-    let mut units = vec![UNIT];
-    if has_jobs_unit() {
-        units.push(JOBS_UNIT);
-    }
-    let verify = ["systemd-analyze", "verify", "--man=no"];
-    assert_eq!(run(&[verify.as_slice(), units.as_slice()].concat()), "");
-    let verify = ["systemd-analyze", "verify", "--man=no", "--user"];
-    assert_eq!(run(&[verify.as_slice(), units.as_slice()].concat()), "");
-    drop(machine);
+    let units = if machine.has_jobs_unit() { [UNIT, JOBS_UNIT].as_slice() } else { &[UNIT] };
+    assert_eq!(run(&[&["systemd-analyze", "verify", "--man=no"], units].concat()), "");
+    assert_eq!(
+        run(&[AS_WORKER, &["systemd-analyze", "verify", "--man=no", "--user", UNIT, JOBS_UNIT]].concat()),
+        ""
+    );
 }
 
 #[test]
@@ -49,7 +46,7 @@ fn a_reload_takes_up_what_no_event_told() {
     assert_eq!(content(&limit), "33554432");
     fs::write(target, limited(64)).expect("written");
     systemctl(&["reload", UNIT]);
-    if !has_jobs_unit() {
+    if !machine.has_jobs_unit() {
         // Type=notify-reload: the command has waited for it.
         assert_eq!(content(&limit), "67108864");
     }

@@ -4,22 +4,28 @@ use std::fs;
 use std::path::Path;
 
 use crate::machine::{
-    Machine, UNIT, await_true, cgroup_of, content, parent_of, status_of, systemctl, systemd_version,
+    Machine, UNIT, await_true, cgroup_of, content, disk, parent_of, status_of, systemctl, systemd_version,
 };
 
 /// What the user's service manager may hand down.
 const DROP_IN: &str = "/usr/local/lib/systemd/system/user@.service.d/ffrtmp.conf";
 
-const CHANNEL: &str = r#"
+/// A job that ends in an orderly way on SIGTERM.
+fn channel(memory_mib: u32) -> String {
+    let disk = disk();
+    format!(
+        r#"
 lifecycle = "continuous"
 [exec]
-command = ["/bin/sleep", "100000"]
+command = ["/bin/sh", "-c", "trap 'exit 42' TERM; while :; do sleep 1000 & wait; done"]
 [constraints]
-memory_limit = "32MiB"
+memory_limit = "{memory_mib}MiB"
 tasks_max = 20
-io_weight = 50
+io_max = ["{disk} wbps=1048576"]
 cpus = "0"
-"#;
+"#
+    )
+}
 
 /// Has the user's service manager run with the drop-in or without. What changes it ends all of the user's.
 fn log_in(with_drop_in: bool) {
@@ -45,7 +51,7 @@ fn an_ordinary_user_has_limits_without_root() {
     log_in(false);
     machine.systemctl(&["enable", UNIT]);
     machine.systemctl(&["start", UNIT]);
-    machine.put("channel-7", CHANNEL);
+    machine.put("channel-7", &channel(32));
     let live = machine.running("channel-7");
     let job = machine.cgroup_of_job("channel-7");
     assert!(
@@ -59,9 +65,9 @@ fn an_ordinary_user_has_limits_without_root() {
         machine.await_limit("channel-7", (constraint, file), value);
     }
     let report = machine.report("channel-7").expect("it runs");
-    let weight = status_of(&report, "io_weight").expect("asked for");
-    let reason = weight["reason"].as_str().unwrap_or_default();
-    assert_eq!(weight["applied"], false, "{report:#}");
+    let writes = status_of(&report, "io_max").expect("asked for");
+    let reason = writes["reason"].as_str().unwrap_or_default();
+    assert_eq!(writes["applied"], false, "{report:#}");
     assert!(reason.contains("the io controller is not available in"), "{reason}");
     let cpus = status_of(&report, "cpus").expect("asked for");
     let version = systemd_version();
@@ -73,19 +79,25 @@ fn an_ordinary_user_has_limits_without_root() {
 
     // With the drop-in all of it is, after the next login; the unit is enabled, so that starts it.
     log_in(true);
-    assert!(!live.lives(), "the end of the user's manager is the end of all that it runs");
+    let report = machine.await_ended("channel-7", &live.run);
+    assert_eq!(report["exit_code"], 42, "the end of the user's manager is an orderly one: {report:#}");
     let live = machine.running_but("channel-7", Some(&live));
+    let writes = format!("{} rbps=max wbps=1048576 riops=max wiops=max", disk());
     for (constraint, file, value) in [
         ("memory_limit", "memory.max", "33554432"),
         ("tasks_max", "pids.max", "20"),
-        ("io_weight", "io.weight", "default 5000"),
+        ("io_max", "io.max", &writes),
         ("cpus", "cpuset.cpus", "0"),
     ] {
         machine.await_limit("channel-7", (constraint, file), value);
     }
     let job = machine.cgroup_of_job("channel-7");
     assert_eq!(cgroup_of(live.process.pid), job);
-    assert_eq!(content(&job.join("cgroup.procs")), live.process.pid.to_string(), "it is alone there");
+    assert_eq!(
+        content(&job.join("cgroup.procs")).lines().count(),
+        2,
+        "the shell and its child are alone there"
+    );
     await_true("the wrapper has moved", || {
         cgroup_of(parent_of(live.process.pid)) == machine.delegated().join("wrappers")
     });
@@ -94,7 +106,7 @@ fn an_ordinary_user_has_limits_without_root() {
     machine.systemctl(&["restart", UNIT]);
     machine.await_successor(&before);
     assert_eq!(machine.running("channel-7"), live);
-    machine.put("channel-7", &CHANNEL.replace("32MiB", "33MiB"));
+    machine.put("channel-7", &channel(33));
     machine.await_limit("channel-7", ("memory_limit", "memory.max"), "34603008");
     assert_eq!(machine.running("channel-7"), live);
     let report = machine.report("channel-7").expect("it runs");
