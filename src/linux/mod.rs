@@ -2,6 +2,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod effort;
 pub mod priority;
 pub mod process;
 pub mod rlimits;

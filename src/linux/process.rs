@@ -179,6 +179,8 @@ pub(super) struct Stat {
     pub(super) parent: u32,
     /// Field 6: the session, by its leader's number.
     pub(super) session: u32,
+    /// Fields 14 and 15: CPU time of all threads, in clock ticks.
+    pub(super) cpu_ticks: u64,
     /// Field 19, of the main thread.
     pub(super) nice: i8,
     /// Field 22.
@@ -198,9 +200,11 @@ impl Stat {
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        let nice = fields.nth(12)?.parse().ok()?;
+        let user: u64 = fields.nth(7)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        let nice = fields.nth(3)?.parse().ok()?;
         let start_time = fields.nth(2)?.parse().ok()?;
-        Some(Self { pid, state, parent, session, nice, start_time })
+        Some(Self { pid, state, parent, session, cpu_ticks: user.saturating_add(system), nice, start_time })
     }
 
     fn is(&self, process: &ProcessIdentity) -> bool {
@@ -244,6 +248,11 @@ fn read_stat_file(path: &str) -> io::Result<Option<Stat>> {
 /// The nice value of one thread; `None` if it is gone.
 pub(super) fn read_thread_nice(process: Pid, thread: Pid) -> io::Result<Option<i8>> {
     Ok(read_stat_file(&format!("/proc/{process}/task/{thread}/stat"))?.map(|stat| stat.nice))
+}
+
+/// The state of one thread (field 3); `None` if it is gone.
+pub(super) fn read_thread_state(process: Pid, thread: Pid) -> io::Result<Option<u8>> {
+    Ok(read_stat_file(&format!("/proc/{process}/task/{thread}/stat"))?.map(|stat| stat.state))
 }
 
 /// Whether a file below `/proc/PID` could not be read because the process is gone.
@@ -320,6 +329,7 @@ mod tests {
         let stat = Stat::parse(&text).expect("a stat line");
         assert_eq!((stat.pid.to_string().as_str(), stat.state, stat.parent), ("77", b'S', 5));
         assert_eq!((stat.session, stat.nice, stat.start_time), (70, -5, 998_877));
+        assert_eq!(stat.cpu_ticks, 5 + 6);
         text.truncate(40);
         assert_eq!(Stat::parse(&text), None);
         assert_eq!(Stat::parse(b""), None);
@@ -337,7 +347,15 @@ mod tests {
     }
 
     fn stat(pid: u32, parent: u32, session: u32, start_time: u64) -> Stat {
-        Stat { pid: Pid::new(pid).expect("a pid"), state: b'S', parent, session, nice: 0, start_time }
+        Stat {
+            pid: Pid::new(pid).expect("a pid"),
+            state: b'S',
+            parent,
+            session,
+            cpu_ticks: 0,
+            nice: 0,
+            start_time,
+        }
     }
 
     fn table(list: &[Stat]) -> Table {
