@@ -3,6 +3,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod priority;
+pub mod proc_events;
 pub mod process;
 pub mod rlimits;
 pub mod spawn;
