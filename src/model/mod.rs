@@ -11,6 +11,7 @@ pub mod exit;
 pub mod history;
 pub mod ids;
 pub mod job;
+pub mod matching;
 pub mod process;
 pub mod report;
 pub mod rlimit;
