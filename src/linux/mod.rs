@@ -4,6 +4,7 @@ pub mod attach;
 pub mod cgroup;
 pub mod clock;
 pub mod priority;
+pub mod proc_events;
 pub mod process;
 pub mod rlimits;
 pub mod spawn;
