@@ -1,5 +1,6 @@
 //! The kernel's side: clocks, cgroups, processes and their identity, priorities, users, spawning.
 
+pub mod attach;
 pub mod census;
 pub mod cgroup;
 pub mod clock;
