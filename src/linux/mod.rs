@@ -5,6 +5,7 @@ pub mod census;
 pub mod cgroup;
 pub mod clock;
 pub mod effort;
+pub mod exits;
 pub mod pid_file;
 pub mod priority;
 pub mod proc_events;

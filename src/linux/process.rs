@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::str::SplitAsciiWhitespace;
 use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -93,13 +94,24 @@ impl PidFd {
     /// # Errors
     /// Those of poll(2).
     pub fn has_exited(&self) -> io::Result<bool> {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut fds, PollTimeout::ZERO) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        Ok(!ready(self.0.as_fd(), PollFlags::POLLIN, PollTimeout::ZERO)?.is_empty())
+    }
+
+    /// The raw wait status, if the process was reaped, by whomever, and this kernel keeps it (Linux 6.15).
+    #[must_use]
+    pub fn exit_status(&self) -> Option<i32> {
+        sys::pidfd_exit_status(self.0.as_fd()).ok().flatten()
+    }
+}
+
+/// Waits until a descriptor is ready for this, or has hung up (poll(2)); empty if the time is over.
+pub(super) fn ready(fd: BorrowedFd<'_>, interest: PollFlags, timeout: PollTimeout) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(fd, interest)];
+    loop {
+        match poll(&mut fds, timeout) {
+            Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -191,17 +203,21 @@ pub(super) struct Stat {
     pub(super) start_time: u64,
 }
 
+/// `/proc/PID/stat`: the number, the name, and the fields from the third on. The name may hold anything,
+/// so it ends at the last parenthesis.
+pub(super) fn split_stat(text: &[u8]) -> Option<(&[u8], &[u8], SplitAsciiWhitespace<'_>)> {
+    let open = text.iter().position(|&byte| byte == b'(')?;
+    let close = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    Some((text.get(..open)?, text.get(open + 1..close)?, rest.split_ascii_whitespace()))
+}
+
 impl Stat {
-    /// Takes the text apart. The name in the second field may hold anything, so the rest is what
-    /// follows the last parenthesis.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let open = text.iter().position(|&byte| byte == b'(')?;
-        let close = text.iter().rposition(|&byte| byte == b')')?;
-        let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok().and_then(Pid::new)?;
-        let name = text.get(open + 1..close)?.to_vec();
-        let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-        // The first of these is field 3.
-        let mut fields = rest.split_ascii_whitespace();
+    /// Takes the text apart.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let (number, name, mut fields) = split_stat(text)?;
+        let pid = std::str::from_utf8(number).ok()?.trim().parse().ok().and_then(Pid::new)?;
+        let name = name.to_vec();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
@@ -214,7 +230,8 @@ impl Stat {
         Some(Self { pid, name, state, parent, session, flags, cpu_ticks, nice, start_time })
     }
 
-    fn is(&self, process: &ProcessIdentity) -> bool {
+    /// Whether it is of this very process, of this boot.
+    pub(super) fn is(&self, process: &ProcessIdentity) -> bool {
         self.pid == process.pid && self.start_time == process.start_time
     }
 
