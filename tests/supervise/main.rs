@@ -16,5 +16,6 @@ mod notify;
 mod restarts;
 mod rlimits;
 mod schedule;
+mod security;
 mod stops;
 mod takeover;
