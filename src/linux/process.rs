@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::str::SplitAsciiWhitespace;
 use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -93,13 +94,24 @@ impl PidFd {
     /// # Errors
     /// Those of poll(2).
     pub fn has_exited(&self) -> io::Result<bool> {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut fds, PollTimeout::ZERO) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        Ok(!ready(self.0.as_fd(), PollFlags::POLLIN, PollTimeout::ZERO)?.is_empty())
+    }
+
+    /// The raw wait status, if the process was reaped, by whomever, and this kernel keeps it (Linux 6.15).
+    #[must_use]
+    pub fn exit_status(&self) -> Option<i32> {
+        sys::pidfd_exit_status(self.0.as_fd()).ok().flatten()
+    }
+}
+
+/// Waits until a descriptor is ready for this, or has hung up (poll(2)); empty if the time is over.
+pub(super) fn ready(fd: BorrowedFd<'_>, interest: PollFlags, timeout: PollTimeout) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(fd, interest)];
+    loop {
+        match poll(&mut fds, timeout) {
+            Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -173,12 +185,16 @@ pub fn kill_family(wrapper: Option<&ProcessIdentity>, main: &ProcessIdentity) ->
 pub(super) struct Stat {
     /// Field 1.
     pub(super) pid: Pid,
+    /// Field 2: the name of the main thread.
+    pub(super) name: Vec<u8>,
     /// Field 3: `R`, `S`, `D`, `Z`, ...
     pub(super) state: u8,
     /// Field 4; 0 for none.
     pub(super) parent: u32,
     /// Field 6: the session, by its leader's number.
     pub(super) session: u32,
+    /// Field 9: `PF_*` of include/linux/sched.h.
+    pub(super) flags: u32,
     /// Fields 14 and 15: CPU time of all threads, in clock ticks.
     pub(super) cpu_ticks: u64,
     /// Field 19, of the main thread.
@@ -187,27 +203,35 @@ pub(super) struct Stat {
     pub(super) start_time: u64,
 }
 
+/// `/proc/PID/stat`: the number, the name, and the fields from the third on. The name may hold anything,
+/// so it ends at the last parenthesis.
+pub(super) fn split_stat(text: &[u8]) -> Option<(&[u8], &[u8], SplitAsciiWhitespace<'_>)> {
+    let open = text.iter().position(|&byte| byte == b'(')?;
+    let close = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    Some((text.get(..open)?, text.get(open + 1..close)?, rest.split_ascii_whitespace()))
+}
+
 impl Stat {
-    /// Takes the text apart. The name in the second field may hold anything, so the rest is what
-    /// follows the last parenthesis.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let open = text.iter().position(|&byte| byte == b'(')?;
-        let close = text.iter().rposition(|&byte| byte == b')')?;
-        let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok().and_then(Pid::new)?;
-        let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-        // The first of these is field 3.
-        let mut fields = rest.split_ascii_whitespace();
+    /// Takes the text apart.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let (number, name, mut fields) = split_stat(text)?;
+        let pid = std::str::from_utf8(number).ok()?.trim().parse().ok().and_then(Pid::new)?;
+        let name = name.to_vec();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        let user: u64 = fields.nth(7)?.parse().ok()?;
+        let flags = fields.nth(2)?.parse().ok()?;
+        let user: u64 = fields.nth(4)?.parse().ok()?;
         let system: u64 = fields.next()?.parse().ok()?;
         let nice = fields.nth(3)?.parse().ok()?;
         let start_time = fields.nth(2)?.parse().ok()?;
-        Some(Self { pid, state, parent, session, cpu_ticks: user.saturating_add(system), nice, start_time })
+        let cpu_ticks = user.saturating_add(system);
+        Some(Self { pid, name, state, parent, session, flags, cpu_ticks, nice, start_time })
     }
 
-    fn is(&self, process: &ProcessIdentity) -> bool {
+    /// Whether it is of this very process, of this boot.
+    pub(super) fn is(&self, process: &ProcessIdentity) -> bool {
         self.pid == process.pid && self.start_time == process.start_time
     }
 
@@ -215,7 +239,12 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
-    fn identity(&self) -> io::Result<ProcessIdentity> {
+    /// A thread of the kernel's own (`PF_KTHREAD`).
+    pub(super) fn is_kernel(&self) -> bool {
+        self.flags & 0x0020_0000 != 0
+    }
+
+    pub(super) fn identity(&self) -> io::Result<ProcessIdentity> {
         Ok(ProcessIdentity { pid: self.pid, start_time: self.start_time, boot_id: boot_id()? })
     }
 }
@@ -228,7 +257,7 @@ pub(super) fn stat_of(process: &ProcessIdentity) -> io::Result<Option<Stat>> {
     Ok(read_stat(process.pid)?.filter(|stat| stat.is(process)))
 }
 
-fn read_stat(pid: Pid) -> io::Result<Option<Stat>> {
+pub(super) fn read_stat(pid: Pid) -> io::Result<Option<Stat>> {
     read_stat_file(&format!("/proc/{pid}/stat"))
 }
 
@@ -328,7 +357,8 @@ mod tests {
             b"77 (a) Z 1 (\xff\n) S 5 77 70 0 -1 4194304 1 2 3 4 5 6 7 8 20 -5 1 0 998877 1 2".to_vec();
         let stat = Stat::parse(&text).expect("a stat line");
         assert_eq!((stat.pid.to_string().as_str(), stat.state, stat.parent), ("77", b'S', 5));
-        assert_eq!((stat.session, stat.nice, stat.start_time), (70, -5, 998_877));
+        assert_eq!((stat.session, stat.flags, stat.nice, stat.start_time), (70, 4_194_304, -5, 998_877));
+        assert_eq!((stat.name.as_slice(), stat.is_kernel()), (&b"a) Z 1 (\xff\n"[..], false));
         assert_eq!(stat.cpu_ticks, 5 + 6);
         text.truncate(40);
         assert_eq!(Stat::parse(&text), None);
@@ -347,15 +377,9 @@ mod tests {
     }
 
     fn stat(pid: u32, parent: u32, session: u32, start_time: u64) -> Stat {
-        Stat {
-            pid: Pid::new(pid).expect("a pid"),
-            state: b'S',
-            parent,
-            session,
-            cpu_ticks: 0,
-            nice: 0,
-            start_time,
-        }
+        let pid = Pid::new(pid).expect("a pid");
+        let (name, state) = (Vec::new(), b'S');
+        Stat { pid, name, state, parent, session, flags: 0, cpu_ticks: 0, nice: 0, start_time }
     }
 
     fn table(list: &[Stat]) -> Table {

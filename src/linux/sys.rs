@@ -49,6 +49,82 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()
     .map(drop)
 }
 
+/// `struct pidfd_info` as of Linux 6.13 (include/uapi/linux/pidfd.h).
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    /// What is asked for, then what there is.
+    mask: u64,
+    cgroup: u64,
+    /// Process, thread group and parent; four user and four group ids.
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// `PIDFD_GET_INFO`: `_IOWR(0xFF, 11, struct pidfd_info)`. Later kernels know longer structures, and take
+/// this one.
+const PIDFD_GET_INFO: u32 = 0xC040_FF0B;
+
+/// `PIDFD_INFO_EXIT`.
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// The raw wait status of a process that was reaped, by whomever; `None` until then (Linux 6.15).
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` in a kernel that does not know the question, `ESRCH` in one that has no answer
+/// (6.13 and 6.14) for a process that was reaped.
+pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request says how long the structure is (64 bytes, which is its size), and `info` lives
+    // through the call; the kernel writes no more than that. All bit patterns are valid. The type of the
+    // request differs between C libraries.
+    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info) };
+    check(result.into())?;
+    Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+}
+
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+/// A socket of the kernel's connector (`NETLINK_CONNECTOR`, Documentation/driver-api/connector.rst);
+/// close-on-exec, non-blocking, bound to nothing yet. nix does not know this protocol.
+///
+/// # Errors
+/// `EPROTONOSUPPORT` in a kernel without it, and in a network namespace of one's own.
+pub fn connector_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: integers only.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR) };
+    check(fd.into())?;
+    // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has the kernel pass every message for a socket through a classic BPF program first
+/// (`SO_ATTACH_FILTER`, socket(7)): what it returns 0 for is dropped, and wakes nobody.
+///
+/// # Errors
+/// `EINVAL` for a program that the kernel does not accept.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let too_long = |_| io::Error::from_raw_os_error(libc::EINVAL);
+    let argument = libc::sock_fprog {
+        len: program.len().try_into().map_err(too_long)?,
+        // The kernel only reads it, whatever the type says.
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the argument, and the program that it points to, outlive the call, which copies both; the
+    // lengths are theirs.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const argument).cast(),
+            size_of_val(&argument) as libc::socklen_t,
+        )
+    };
+    check(result.into()).map(drop)
+}
+
 /// An extended attribute of a file (getxattr(2)), of at most 64 bytes.
 ///
 /// # Errors

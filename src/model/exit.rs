@@ -23,6 +23,20 @@ pub enum Ended {
     Lost(LostCause),
 }
 
+/// Who told how a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObservedBy {
+    /// Its parent, which is the wrapper, or the supervisor once that is lost: wait(2).
+    Parent,
+    /// The kernel, of a process that somebody else reaped: `PIDFD_GET_INFO` (Linux 6.15).
+    Pidfd,
+    /// The kernel, of a process that nobody had reaped yet: field 52 of `/proc/PID/stat`.
+    Zombie,
+    /// The kernel, when it ended: the process events connector.
+    Connector,
+}
+
 /// The step of a start that failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartError {
@@ -40,6 +54,8 @@ pub struct StartError {
 pub enum Stage {
     /// Making the run directory and its records.
     Record,
+    /// Taking over a running process.
+    Attach,
     /// Reading the env files.
     Environment,
     /// Starting the wrapper.
@@ -74,6 +90,8 @@ pub enum LostCause {
     HostRebooted,
     /// The record of the run cannot be read.
     RecordDamaged,
+    /// It was no child of ours, and this kernel did not tell us (see `linux::exits`).
+    NotTold,
 }
 
 /// Why we ended a run.
@@ -218,6 +236,10 @@ fn judge_end(job: &Job, ended: &Ended, stop: Option<StopReason>) -> Verdict {
             lost("host_rebooted", "the host was started anew while the job ran")
         }
         Ended::Lost(LostCause::RecordDamaged) => lost("exit_lost", "the record of the run cannot be read"),
+        Ended::Lost(LostCause::NotTold) => lost(
+            "exit_lost",
+            "it ended, and the kernel did not tell how: it was another process's child (Linux 6.15 tells)",
+        ),
         Ended::NotStarted(error) => Verdict {
             state: State::Failed,
             exit_code: None,

@@ -1,5 +1,6 @@
 //! PURE nouns: what a job, a run, a constraint, an exit and a report are. No input, no output, no clock.
 
+pub mod attached;
 pub mod cgroup;
 pub mod constraints;
 pub mod cpus;
@@ -10,6 +11,7 @@ pub mod exit;
 pub mod history;
 pub mod ids;
 pub mod job;
+pub mod matching;
 pub mod process;
 pub mod report;
 pub mod rlimit;

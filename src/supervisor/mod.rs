@@ -17,6 +17,7 @@ pub mod lock;
 pub mod notify;
 pub mod observed;
 pub mod preview;
+pub mod seek;
 pub mod status;
 pub mod survey;
 pub mod watch;
