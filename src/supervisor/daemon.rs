@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,8 +23,8 @@ use super::execute::Run;
 use super::notify::Manager;
 use super::seek::Seeker;
 use super::watch::{Notice, Watch};
-use super::writer::{Filed, Writer, private_dir};
-use super::{attach, cgroups, lock, observed};
+use super::writer::{Filed, Writer};
+use super::{attach, cgroups, folders, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
@@ -132,9 +133,9 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
-    for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
-        private_dir(folder).context("cannot make the supervisor's own folders")?;
-    }
+    // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
+    nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    folders::make(&layout).context("cannot use the supervisor's own folders")?;
     let _lock = lock::take(&layout.lock())?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();

@@ -17,5 +17,6 @@ mod notify;
 mod restarts;
 mod rlimits;
 mod schedule;
+mod security;
 mod stops;
 mod takeover;
