@@ -3,7 +3,7 @@
 //! Each test has programs of its own name and place, so that no rule finds anybody else's process.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ffrtmp::model::process::ProcessIdentity;
@@ -27,11 +27,11 @@ struct Stranger {
 
 impl Stranger {
     /// It ends with the code that it is told (`tell`), or with 0 at the end of its input.
-    fn start(program: &PathBuf) -> Self {
+    fn start(program: &Path) -> Self {
         Self::run(program, "read code; exit ${code:-0}")
     }
 
-    fn run(program: &PathBuf, script: &str) -> Self {
+    fn run(program: &Path, script: &str) -> Self {
         let mut command = Command::new(program);
         command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("it starts");
@@ -70,7 +70,7 @@ fn by_pid(pid: u32, keys: &str) -> String {
     format!("{keys}\n[attach]\npid = {pid}\n")
 }
 
-fn by_exe(program: &PathBuf, keys: &str, more: &str) -> String {
+fn by_exe(program: &Path, keys: &str, more: &str) -> String {
     format!("{keys}\n[attach]\n{more}\nmatch = {{ exe = {:?} }}\n", program.display().to_string())
 }
 
