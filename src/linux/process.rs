@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::str::SplitAsciiWhitespace;
 use std::sync::OnceLock;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -93,13 +94,24 @@ impl PidFd {
     /// # Errors
     /// Those of poll(2).
     pub fn has_exited(&self) -> io::Result<bool> {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut fds, PollTimeout::ZERO) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        Ok(!ready(self.0.as_fd(), PollFlags::POLLIN, PollTimeout::ZERO)?.is_empty())
+    }
+
+    /// The raw wait status, if the process was reaped, by whomever, and this kernel keeps it (Linux 6.15).
+    #[must_use]
+    pub fn exit_status(&self) -> Option<i32> {
+        sys::pidfd_exit_status(self.0.as_fd()).ok().flatten()
+    }
+}
+
+/// Waits until a descriptor is ready for this, or has hung up (poll(2)); empty if the time is over.
+pub(super) fn ready(fd: BorrowedFd<'_>, interest: PollFlags, timeout: PollTimeout) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(fd, interest)];
+    loop {
+        match poll(&mut fds, timeout) {
+            Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -183,33 +195,43 @@ pub(super) struct Stat {
     pub(super) session: u32,
     /// Field 9: `PF_*` of include/linux/sched.h.
     pub(super) flags: u32,
+    /// Fields 14 and 15: CPU time of all threads, in clock ticks.
+    pub(super) cpu_ticks: u64,
     /// Field 19, of the main thread.
     pub(super) nice: i8,
     /// Field 22.
     pub(super) start_time: u64,
 }
 
+/// `/proc/PID/stat`: the number, the name, and the fields from the third on. The name may hold anything,
+/// so it ends at the last parenthesis.
+pub(super) fn split_stat(text: &[u8]) -> Option<(&[u8], &[u8], SplitAsciiWhitespace<'_>)> {
+    let open = text.iter().position(|&byte| byte == b'(')?;
+    let close = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    Some((text.get(..open)?, text.get(open + 1..close)?, rest.split_ascii_whitespace()))
+}
+
 impl Stat {
-    /// Takes the text apart. The name in the second field may hold anything, so the rest is what
-    /// follows the last parenthesis.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let open = text.iter().position(|&byte| byte == b'(')?;
-        let close = text.iter().rposition(|&byte| byte == b')')?;
-        let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok().and_then(Pid::new)?;
-        let name = text.get(open + 1..close)?.to_vec();
-        let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-        // The first of these is field 3.
-        let mut fields = rest.split_ascii_whitespace();
+    /// Takes the text apart.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let (number, name, mut fields) = split_stat(text)?;
+        let pid = std::str::from_utf8(number).ok()?.trim().parse().ok().and_then(Pid::new)?;
+        let name = name.to_vec();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
         let flags = fields.nth(2)?.parse().ok()?;
-        let nice = fields.nth(9)?.parse().ok()?;
+        let user: u64 = fields.nth(4)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        let nice = fields.nth(3)?.parse().ok()?;
         let start_time = fields.nth(2)?.parse().ok()?;
-        Some(Self { pid, name, state, parent, session, flags, nice, start_time })
+        let cpu_ticks = user.saturating_add(system);
+        Some(Self { pid, name, state, parent, session, flags, cpu_ticks, nice, start_time })
     }
 
-    fn is(&self, process: &ProcessIdentity) -> bool {
+    /// Whether it is of this very process, of this boot.
+    pub(super) fn is(&self, process: &ProcessIdentity) -> bool {
         self.pid == process.pid && self.start_time == process.start_time
     }
 
@@ -255,6 +277,11 @@ fn read_stat_file(path: &str) -> io::Result<Option<Stat>> {
 /// The nice value of one thread; `None` if it is gone.
 pub(super) fn read_thread_nice(process: Pid, thread: Pid) -> io::Result<Option<i8>> {
     Ok(read_stat_file(&format!("/proc/{process}/task/{thread}/stat"))?.map(|stat| stat.nice))
+}
+
+/// The state of one thread (field 3); `None` if it is gone.
+pub(super) fn read_thread_state(process: Pid, thread: Pid) -> io::Result<Option<u8>> {
+    Ok(read_stat_file(&format!("/proc/{process}/task/{thread}/stat"))?.map(|stat| stat.state))
 }
 
 /// Whether a file below `/proc/PID` could not be read because the process is gone.
@@ -332,6 +359,7 @@ mod tests {
         assert_eq!((stat.pid.to_string().as_str(), stat.state, stat.parent), ("77", b'S', 5));
         assert_eq!((stat.session, stat.flags, stat.nice, stat.start_time), (70, 4_194_304, -5, 998_877));
         assert_eq!((stat.name.as_slice(), stat.is_kernel()), (&b"a) Z 1 (\xff\n"[..], false));
+        assert_eq!(stat.cpu_ticks, 5 + 6);
         text.truncate(40);
         assert_eq!(Stat::parse(&text), None);
         assert_eq!(Stat::parse(b""), None);
@@ -350,7 +378,8 @@ mod tests {
 
     fn stat(pid: u32, parent: u32, session: u32, start_time: u64) -> Stat {
         let pid = Pid::new(pid).expect("a pid");
-        Stat { pid, name: Vec::new(), state: b'S', parent, session, flags: 0, nice: 0, start_time }
+        let (name, state) = (Vec::new(), b'S');
+        Stat { pid, name, state, parent, session, flags: 0, cpu_ticks: 0, nice: 0, start_time }
     }
 
     fn table(list: &[Stat]) -> Table {

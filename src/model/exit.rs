@@ -23,6 +23,20 @@ pub enum Ended {
     Lost(LostCause),
 }
 
+/// Who told how a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObservedBy {
+    /// Its parent, which is the wrapper, or the supervisor once that is lost: wait(2).
+    Parent,
+    /// The kernel, of a process that somebody else reaped: `PIDFD_GET_INFO` (Linux 6.15).
+    Pidfd,
+    /// The kernel, of a process that nobody had reaped yet: field 52 of `/proc/PID/stat`.
+    Zombie,
+    /// The kernel, when it ended: the process events connector.
+    Connector,
+}
+
 /// The step of a start that failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartError {

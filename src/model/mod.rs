@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod constraints;
 pub mod cpus;
 pub mod drift;
+pub mod effort;
 pub mod evidence;
 pub mod exit;
 pub mod history;

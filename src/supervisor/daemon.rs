@@ -1,7 +1,7 @@
 //! The loop: hints and exits come in, jobs are planned, actions are executed. It sleeps until the next
 //! event or the next time that a plan asks for; between resyncs an idle supervisor does not wake.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,10 +26,11 @@ use super::{cgroups, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
-use crate::linux::clock;
+use crate::linux::sys::{self, Reaped};
+use crate::linux::{clock, process};
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
-use crate::model::process::BootId;
+use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
@@ -88,8 +88,8 @@ pub struct Daemon {
     pub(super) writer: Writer,
     /// Ended runs whose report is not on disk yet: their directories stay until it is.
     pub(super) unfiled: HashMap<RunId, RunDir>,
-    /// Exits of processes that became our children because their wrapper died.
-    pub(super) reaped: HashMap<i32, i32>,
+    /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
+    pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
     pub(super) events: UnboundedSender<Event>,
     watch: Watch,
     dirty: BTreeSet<JobId>,
@@ -118,7 +118,7 @@ pub struct Slot {
 }
 
 /// Something that happened to a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// The job.
     pub job: JobId,
@@ -510,26 +510,20 @@ impl Daemon {
 
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => drop(self.reaped.insert(pid.as_raw(), code << 8)),
-                Ok(WaitStatus::Signaled(pid, signal, core)) => {
-                    let core = if core { 0x80 } else { 0 };
-                    self.reaped.insert(pid.as_raw(), signal as i32 | core);
-                }
-                Ok(WaitStatus::StillAlive) | Err(_) => break,
-                Ok(_) => {}
+        while let Ok(Some(pid)) = sys::peek_exit(false) {
+            // While it is a zombie nobody else has its number.
+            let process = process::identify(pid);
+            match (process, sys::reap(pid)) {
+                (Ok(Some(process)), Ok(reaped)) => drop(self.reaped.insert(process, reaped)),
+                (_, Ok(_)) => {}
+                (_, Err(_)) => break,
             }
         }
-        // Only the statuses of orphaned workloads mean anything; of wrappers they pile up.
+        // Only the exits of orphaned workloads mean anything; those of wrappers pile up.
         if self.reaped.len() > MOST_REAPED {
-            let orphans: BTreeSet<i32> = self
-                .slots
-                .values()
-                .filter_map(|slot| slot.run.as_ref()?.orphan())
-                .map(|pid| pid.as_raw())
-                .collect();
-            self.reaped.retain(|pid, _| orphans.contains(pid));
+            let runs = self.slots.values().filter_map(|slot| slot.run.as_ref());
+            let known: HashSet<&ProcessIdentity> = runs.filter_map(Run::process).collect();
+            self.reaped.retain(|process, _| known.contains(process));
         }
     }
 
@@ -565,6 +559,25 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
         // An error is as good as an event: the run is looked at.
         let _ = source.readable().await.map(|mut ready| ready.clear_ready());
         let _ = events.send(event);
+    });
+    Ok(task.abort_handle())
+}
+
+/// The same, each time that there is something new to it: a process has ended, and then was reaped.
+pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
+    source: T,
+    event: Event,
+    events: &UnboundedSender<Event>,
+) -> io::Result<tokio::task::AbortHandle> {
+    let source = readable(source)?;
+    let events = events.clone();
+    let task = tokio::spawn(async move {
+        while let Ok(mut ready) = source.readable().await {
+            ready.clear_ready();
+            if events.send(event.clone()).is_err() {
+                break;
+            }
+        }
     });
     Ok(task.abort_handle())
 }

@@ -11,26 +11,30 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
-use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
+use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
+use crate::linux::effort;
+use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
+use crate::linux::sys::Reaped;
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::drift::{self, Drift};
-use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
+use crate::model::effort::Effort;
+use crate::model::exit::{Ended, LostCause, ObservedBy, Stage, StartError, State, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Job;
-use crate::model::process::Pid;
+use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
 use crate::reconcile::diff::{Change, needs_restart};
-use crate::reconcile::plan::{Action, Observed, Outlook, Phase, StartReason, StopAsked};
+use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
 use crate::runs::dir::RunDir;
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::wrapper;
@@ -48,14 +52,22 @@ pub struct Run {
     /// How it ended.
     ended: Option<Exited>,
     report: Report,
-    /// The wrapper is gone, the workload lives.
-    orphaned: bool,
+    /// The workload, held while it has a wrapper.
+    workload: Option<PidFd>,
+    /// The workload, watched by ourselves since the wrapper is gone.
+    orphan: Option<Arc<ExitWatch>>,
     /// Waits for the wrapper or the workload to end.
     watch: Option<AbortHandle>,
     /// Its last report is on disk.
     pub(super) filed: bool,
     /// Another run of the job has followed.
     pub(super) followed: bool,
+}
+
+/// What tells that something happened to a run.
+enum Watched {
+    Wrapper(PidFd),
+    Orphan(Arc<ExitWatch>),
 }
 
 impl Drop for Run {
@@ -85,7 +97,8 @@ impl Run {
             started: None,
             ended: None,
             report,
-            orphaned: false,
+            workload: None,
+            orphan: None,
             watch: None,
             filed,
             followed: false,
@@ -118,19 +131,17 @@ impl Run {
         self.spec.cgroup.as_ref().filter(|_| self.is_live())
     }
 
-    /// The workload, if its wrapper is gone.
+    /// The workload, once it is known which process that is.
     #[must_use]
-    pub fn orphan(&self) -> Option<Pid> {
-        let started = self.started.as_ref().filter(|_| self.orphaned)?;
-        Some(started.process.pid)
+    pub fn process(&self) -> Option<&ProcessIdentity> {
+        self.started.as_ref().map(|started| &started.process)
     }
 
     /// Takes in what was seen. Gives what to watch from now on.
-    fn absorb(&mut self, sighting: Sighting) -> Option<PidFd> {
+    fn absorb(&mut self, sighting: Sighting) -> Option<Watched> {
         let reported = self.is_reported();
         let seen = sighting.observed(reported);
         let was = std::mem::replace(&mut self.seen.phase, seen.phase);
-        self.orphaned = false;
         if let Some(started) = sighting.started
             && self.started.is_none()
         {
@@ -142,40 +153,65 @@ impl Run {
         }
         match sighting.standing {
             Standing::Starting => None,
-            Standing::Running { watched, orphaned } => {
-                self.orphaned = orphaned;
+            Standing::Running { wrapper, workload } => {
+                self.workload = Some(workload);
+                Some(Watched::Wrapper(wrapper))
+            }
+            Standing::Orphaned { workload } => {
                 let now = clock::now().wall;
-                if orphaned && matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
+                if matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
                     let text = "the wrapper was lost; the workload runs on, watched by the supervisor";
                     self.report.event(now, State::Running, text.into());
                 }
-                Some(watched)
+                // The first one: it has seen the most.
+                Some(Watched::Orphan(Arc::clone(self.orphan.get_or_insert_with(|| Arc::new(workload)))))
             }
-            Standing::Ending { wrapper } => wrapper,
+            Standing::Ending { wrapper } => wrapper.map(Watched::Wrapper),
             Standing::NeverBegan => {
-                self.conclude(clock::now(), observed::never_began());
+                let now = clock::now();
+                self.conclude(Exited::unmeasured(self.seen.id.clone(), now, observed::never_began()));
                 None
             }
             Standing::Ended { exited, recorded, .. } => {
                 if recorded {
                     self.ended = Some(*exited);
                 } else {
-                    self.conclude(exited.at, exited.ended);
+                    self.conclude(*exited);
                 }
                 None
             }
         }
     }
 
+    /// How the workload ended, from those who may know where no record tells: `reaped` is what we reaped
+    /// of it ourselves.
+    fn told(&self, reaped: Option<Reaped>, at: Moment) -> Option<Exited> {
+        if let Some(reaped) = reaped {
+            // Its wrapper died, so it became our child.
+            let exited = Exited::waited(self.seen.id.clone(), at, reaped.status, ObservedBy::Parent);
+            let (cpu_sec, memory) = (Some(reaped.cpu_sec), Some(reaped.memory_peak_bytes));
+            let usage = Usage { cpu_sec, memory_peak_bytes: memory, ..Usage::default() };
+            return Some(Exited { usage, ..exited });
+        }
+        let seen = match (&self.orphan, &self.workload) {
+            (Some(orphan), _) => orphan.look().ok().flatten()?,
+            (None, Some(workload)) => {
+                let status = workload.exit_status();
+                Seen { status, by: status.map(|_| ObservedBy::Pidfd), cpu_sec: None }
+            }
+            (None, None) => return None,
+        };
+        Some(observed::orphans_end(self.seen.id.clone(), at, seen))
+    }
+
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
-    fn conclude(&mut self, at: Moment, ended: Ended) {
-        let mut exited = Exited::unmeasured(self.seen.id.clone(), at, ended);
+    fn conclude(&mut self, mut exited: Exited) {
         // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
         if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
             && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
         {
             let (evidence, usage) = counters::read(self.spec.cgroup.as_ref()).since(baseline);
-            (exited.evidence, exited.usage) = (Some(evidence), usage);
+            (exited.evidence, exited.usage) = (Some(evidence), usage.or(&exited.usage));
         }
         if let Err(error) = self.dir.write_exited(&exited) {
             warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
@@ -235,6 +271,18 @@ impl Run {
         }
     }
 
+    /// What its processes have done so far; `None` where that cannot be seen.
+    fn effort(&self) -> Option<Effort> {
+        let main = &self.started.as_ref()?.process;
+        let listed = self.spec.cgroup.as_ref().map(cgroup::procs).and_then(Result::ok);
+        // One that never came into its cgroup has its children elsewhere, too.
+        let others = match listed.filter(|listed| listed.contains(&main.pid)) {
+            Some(listed) => listed,
+            None => process::family(main).ok()?.into_iter().map(|child| child.pid).collect(),
+        };
+        effort::read(main, &others).ok()
+    }
+
     /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
     /// that was lost.
     fn close_cgroup(&self) {
@@ -280,6 +328,8 @@ impl Daemon {
             Action::Start { job: declared, history, why } => self.start(&declared, history, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
             Action::Stop { reason } => self.stop(job, reason),
+            Action::Look => self.look_at_effort(job),
+            Action::Remind => self.remind(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
             Action::Report => self.report(job, outlook),
@@ -362,7 +412,8 @@ impl Daemon {
             started: None,
             ended: None,
             report,
-            orphaned: false,
+            workload: None,
+            orphan: None,
             watch: None,
             filed: false,
             followed: false,
@@ -443,19 +494,60 @@ impl Daemon {
         let Some(started) = run.started.clone() else { return Ok(()) };
         let (now, signal) = (clock::now(), run.seen.job.stop.signal);
         // A stop on request must not wait for a disk that is full; a successor then may not know of it.
-        if let Err(error) = run.dir.write_stopping(&Stopping { version: VERSION, at: now, reason, signal }) {
+        let record = Stopping { version: VERSION, at: now, reason, signal, again: None };
+        if let Err(error) = run.dir.write_stopping(&record) {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
         let sent = match PidFd::open(&started.process)? {
             Some(process) => process.send(signal)?,
             None => false,
         };
-        run.seen.stop = Some(StopAsked { reason, at: now.boot, killed: None });
+        run.seen.stop = Some(StopAsked::new(reason, now.boot));
         let text = match sent {
             true => format!("{signal} sent to pid {}: {}", started.process.pid, reason.describe()),
             false => format!("has ended already; to be ended: {}", reason.describe()),
         };
         info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
+        run.report.event(now.wall, State::Running, text);
+        self.publish(job);
+        Ok(())
+    }
+
+    fn look_at_effort(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let effort = run.effort();
+        if let Some(stop) = &mut run.seen.stop {
+            let look = Some(Look { at: clock::boot(), effort });
+            *(if stop.first.is_none() { &mut stop.first } else { &mut stop.second }) = look;
+        }
+        Ok(())
+    }
+
+    fn remind(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let (Some(started), Some(stop)) = (run.started.clone(), run.seen.stop) else { return Ok(()) };
+        let (now, signal) = (clock::now(), run.seen.job.stop.signal);
+        let unrecorded = Stopping { version: VERSION, at: now, reason: stop.reason, signal, again: None };
+        let first = run.dir.stopping().ok().flatten().unwrap_or(unrecorded);
+        let record = Stopping { again: Some(now), ..first };
+        // As with the first: a full disk is no reason to wait for SIGKILL.
+        if let Err(error) = run.dir.write_stopping(&record) {
+            warn!(job = %job, "cannot record that the run is told again to end: {error}");
+        }
+        if let Some(stop) = &mut run.seen.stop {
+            stop.reminded = true;
+        }
+        let Some(process) = PidFd::open(&started.process)? else { return Ok(()) };
+        if !process.send(signal)? {
+            return Ok(());
+        }
+        let idle = stop.first.map_or(Duration::ZERO, |first| now.boot.since(first.at));
+        let text = format!(
+            "{signal} sent to pid {} a second time: no CPU time used and nothing written for {:.1} s",
+            started.process.pid,
+            idle.as_secs_f64()
+        );
+        warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
         run.report.event(now.wall, State::Running, text);
         self.publish(job);
         Ok(())
@@ -523,12 +615,13 @@ impl Daemon {
             .ended
             .as_ref()
             .map_or_else(|| (clock::now(), Usage::default()), |exited| (exited.at, exited.usage));
+        let observed_by = run.ended.as_ref().and_then(|exited| exited.observed_by);
         if verdict.state == State::Completed || run.seen.stop.is_some() {
             info!(job = %job, run = %run.seen.id, "{}", verdict.message);
         } else {
             warn!(job = %job, run = %run.seen.id, "{}", verdict.message);
         }
-        run.report.end(ended.wall, lasted, usage, verdict);
+        run.report.end(ended.wall, lasted, observed_by, usage, verdict);
         run.report.next_start_at = next_start(outlook);
         self.publish(job);
         Ok(())
@@ -579,14 +672,7 @@ impl Daemon {
         if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
             return;
         }
-        if let Some(pid) = run.orphan()
-            && let Some(status) = self.reaped.remove(&pid.as_raw())
-            && WaitStatus::from_raw(status).is_some()
-        {
-            // Its wrapper died, so it became our child, and we are the ones who saw it end.
-            run.conclude(clock::now(), Ended::Waited { status });
-        }
-        let sighting = match observed::look(&run.dir, clock::now()) {
+        let mut sighting = match observed::look(&run.dir, clock::now()) {
             Ok(sighting) => sighting,
             Err(error) => {
                 warn!(job = %job, run = %run.seen.id, "cannot look at the run: {error}");
@@ -604,15 +690,32 @@ impl Daemon {
                 warn!(job = %job, "a damaged record cannot be set aside: {error}");
             }
         }
-        let had_started = run.started.is_some();
-        let watched = run.absorb(sighting);
-        if let Some(watch) = run.watch.take() {
-            watch.abort();
+        if let Standing::Ended { at: Some(at), exited, recorded: false } = &mut sighting.standing
+            && matches!(exited.ended, Ended::Lost(LostCause::WrapperLost))
+        {
+            let process = sighting.started.as_ref().map(|started| &started.process);
+            let reaped = process.and_then(|process| self.reaped.remove(process));
+            if let Some(told) = run.told(reaped, *at) {
+                **exited = told;
+            }
         }
-        if let Some(watched) = watched {
+        let had_started = run.started.is_some();
+        let was_orphaned = run.orphan.is_some();
+        let watched = run.absorb(sighting);
+        // An orphan is watched on: it has two things to tell, that it ended and that it was reaped.
+        let goes_on = was_orphaned && matches!(watched, Some(Watched::Orphan(_))) && !run.gives_no_event();
+        if !goes_on {
+            if let Some(watch) = run.watch.take() {
+                watch.abort();
+            }
             let event = Event { job: job.clone(), run: run.seen.id.clone() };
-            match tell_when_readable(watched, event, &self.events) {
-                Ok(watch) => run.watch = Some(watch),
+            let watch = match watched {
+                Some(Watched::Wrapper(wrapper)) => Some(tell_when_readable(wrapper, event, &self.events)),
+                Some(Watched::Orphan(orphan)) => Some(tell_each_time(orphan, event, &self.events)),
+                None => None,
+            };
+            match watch.transpose() {
+                Ok(watch) => run.watch = watch,
                 Err(error) => {
                     warn!(job = %job, "cannot wait for the exit, looking from time to time: {error}")
                 }

@@ -151,7 +151,7 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
     let (mut usage, mut memory_bytes) = (None, None);
     let mut seconds = report.as_ref().and_then(|report| report.duration_sec);
     let state = match sighting.as_ref().map(|sighting| &sighting.standing) {
-        Some(Standing::Running { .. }) => {
+        Some(Standing::Running { .. } | Standing::Orphaned { .. }) => {
             pid = began.map(|started| started.process.pid);
             (usage, memory_bytes) = sighting.as_ref().map(in_use).unwrap_or_default();
             seconds = began.map(|started| clock::boot().since(started.at.boot).as_secs_f64());

@@ -19,7 +19,7 @@ use crate::linux::{clock, process, rlimits, spawn, sys};
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{in_force, merge};
 use crate::model::evidence::Counters;
-use crate::model::exit::{Ended, LostCause, Stage, StartError};
+use crate::model::exit::{Ended, LostCause, ObservedBy, Stage, StartError};
 use crate::model::ids::RunId;
 use crate::model::job::{Output, Workload};
 use crate::model::process::{Pid, ProcessIdentity};
@@ -277,8 +277,8 @@ fn wait(begun: &Begun, run_id: RunId) -> Exited {
             io_write_bytes: io.1,
             ..Usage::default()
         });
-        let ended = Ended::Waited { status: reaped.status };
-        return Exited { usage, evidence: Some(evidence), ..Exited::unmeasured(run_id, at, ended) };
+        let exited = Exited::waited(run_id, at, reaped.status, ObservedBy::Parent);
+        return Exited { usage, evidence: Some(evidence), ..exited };
     }
 }
 
