@@ -178,6 +178,7 @@ impl Run {
                 } else {
                     self.conclude(*exited);
                 }
+                (self.workload, self.orphan) = (None, None);
                 None
             }
         }
