@@ -579,8 +579,10 @@ pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
     let events = events.clone();
     let task = tokio::spawn(async move {
         while let Ok(mut ready) = source.readable().await {
+            // What hung up stays readable for ever, and has nothing new to tell.
+            let last = ready.ready().is_read_closed();
             ready.clear_ready();
-            if events.send(event.clone()).is_err() {
+            if events.send(event.clone()).is_err() || last {
                 break;
             }
         }

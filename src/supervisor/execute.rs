@@ -195,6 +195,7 @@ impl Run {
                 } else {
                     self.conclude(*exited);
                 }
+                (self.workload, self.orphan) = (None, None);
                 None
             }
         }
