@@ -243,7 +243,8 @@ fn what_we_started_is_nobodys_candidate() {
         let script = format!("{} 600 & echo $!; wait", sleep.display());
         let mut start = |shell: &str| {
             let shell = ground.program("/bin/sh", shell);
-            let mut child = Command::new(shell).args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("start");
+            let mut child =
+                Command::new(shell).args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("start");
             let mut line = String::new();
             let mut reader = std::io::BufReader::new(child.stdout.take().expect("piped"));
             std::io::BufRead::read_line(&mut reader, &mut line).expect("a number");
@@ -359,8 +360,12 @@ fn a_pid_file_is_read_again_when_it_changes() {
         until(seeker, "a", &processes(&[&second])).await;
         ground.end(&second);
         ground.pid_file("1\n");
-        until(seeker, "a", &Found::Refused("process 1 is the host's init, of which everything else descends".into()))
-            .await;
+        until(
+            seeker,
+            "a",
+            &Found::Refused("process 1 is the host's init, of which everything else descends".into()),
+        )
+        .await;
     });
 }
 

@@ -34,7 +34,7 @@ use crate::model::job::Workload;
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
-use crate::reconcile::plan::{Action, Wanted, plan};
+use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
 
 /// What is told of an attach job.
@@ -295,7 +295,8 @@ impl Daemon {
             // We were interrupted between the record and the start, so the start is still owed.
             Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
             Ok(sighting) => {
-                let run = Run::resume(self, dir, sighting);
+                let mut run = Run::resume(self, dir, sighting);
+                run.note_what_is_left(&Phase::Ending);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
                 self.verify_constraints(job);
