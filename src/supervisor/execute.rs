@@ -227,6 +227,10 @@ impl Run {
 
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
     fn conclude(&mut self, mut exited: Exited) {
+        if self.spec.attached.is_some() {
+            // It counts from its beginning, and not from where it was taken over.
+            exited.usage = Usage::default();
+        }
         // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
         if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
             && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
