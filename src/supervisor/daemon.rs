@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,25 +21,21 @@ use tracing::{error, info, warn};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::notify::Manager;
+use super::seek::Seeker;
 use super::watch::{Notice, Watch};
-use super::writer::{Filed, Writer, private_dir};
-use super::{cgroups, lock, observed};
+use super::writer::{Filed, Writer};
+use super::{attach, cgroups, folders, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
 use crate::linux::sys::{self, Reaped};
 use crate::linux::{clock, process};
 use crate::model::ids::{JobId, RunId};
-use crate::model::job::Workload;
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
-
-/// What is told of an attach job.
-pub const ATTACH_UNSUPPORTED: &str =
-    "[attach] is not part of this version yet: the process is neither observed nor constrained";
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -91,6 +88,8 @@ pub struct Daemon {
     /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
     pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
     pub(super) events: UnboundedSender<Event>,
+    /// What finds the processes of attach jobs.
+    pub(super) seeker: Seeker,
     watch: Watch,
     dirty: BTreeSet<JobId>,
     timers: BTreeSet<(BootTime, JobId)>,
@@ -113,6 +112,8 @@ pub struct Slot {
     pub hold_until: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
+    /// What was said last of why an attach job waits.
+    pub(super) waits: Option<String>,
     /// A wrapper lives whose record cannot be used.
     opaque: Option<RunDir>,
 }
@@ -132,9 +133,9 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
-    for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
-        private_dir(folder).context("cannot make the supervisor's own folders")?;
-    }
+    // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
+    nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    folders::make(&layout).context("cannot use the supervisor's own folders")?;
     let _lock = lock::take(&layout.lock())?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
@@ -163,6 +164,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
             events,
+            seeker: Seeker::new(),
             watch,
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -205,7 +207,8 @@ impl Daemon {
             });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
+            let next =
+                [due, rescan, feed, self.seeker.wake()].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -229,6 +232,7 @@ impl Daemon {
                     self.mark_scheduled();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
+                () = self.seeker.readable() => self.seek(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];
                     while let Ok(notice) = notices.try_recv() {
@@ -292,7 +296,11 @@ impl Daemon {
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
             // We were interrupted between the record and the start, so the start is still owed.
-            Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
+            Ok(sighting) if matches!(sighting.standing, observed::Standing::NeverBegan) => {
+                // A process that was taken over may have been changed before that was recorded.
+                Run::resume(self, dir.clone(), sighting).close_cgroup();
+                remove(job, dir);
+            }
             Ok(sighting) => {
                 let run = Run::resume(self, dir, sighting);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
@@ -383,6 +391,15 @@ impl Daemon {
                 News::Mended(path) => info!("{}: well again", path.display()),
             }
         }
+        if !scan.changed.is_empty() {
+            let rules = attach::rules(&self.declared);
+            self.seeker.set_rules(rules);
+            self.seek();
+        }
+        // What a rule for all governs are runs of other names.
+        let stems: BTreeSet<&str> = scan.changed.iter().map(JobId::stem).collect();
+        let of_rules = |id: &&JobId| id.entry().is_some() && stems.contains(id.stem());
+        self.dirty.extend(self.slots.keys().filter(of_rules).cloned());
         self.dirty.extend(scan.changed);
         if !scan.gone.is_empty() {
             let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
@@ -410,6 +427,9 @@ impl Daemon {
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
+        }
+        if self.seeker.wake().is_some_and(|at| at <= now) {
+            self.seek();
         }
         if self.verify_at <= now {
             self.verify_all();
@@ -479,20 +499,6 @@ impl Daemon {
             } else if slot.run.is_none() && slot.opaque.is_none() && self.wanted(job) == Wanted::Gone {
                 self.slots.remove(job);
             }
-        }
-    }
-
-    fn wanted(&mut self, job: &JobId) -> Wanted {
-        match self.declared.wanted(job) {
-            Wanted::Run(declared) if matches!(declared.workload, Workload::Attach(_)) => {
-                let slot = self.slots.entry(job.clone()).or_default();
-                if slot.failing.as_deref() != Some(ATTACH_UNSUPPORTED) {
-                    warn!(job = %job, "{ATTACH_UNSUPPORTED}");
-                    slot.failing = Some(ATTACH_UNSUPPORTED.into());
-                }
-                Wanted::Held
-            }
-            wanted => wanted,
         }
     }
 
@@ -573,8 +579,10 @@ pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
     let events = events.clone();
     let task = tokio::spawn(async move {
         while let Ok(mut ready) = source.readable().await {
+            // What hung up stays readable for ever, and has nothing new to tell.
+            let last = ready.ready().is_read_closed();
             ready.clear_ready();
-            if events.send(event.clone()).is_err() {
+            if events.send(event.clone()).is_err() || last {
                 break;
             }
         }
