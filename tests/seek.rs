@@ -52,7 +52,7 @@ impl Ground {
     /// Ends a process of ours, and waits for it.
     fn end(&mut self, process: &ProcessIdentity) {
         let of = |child: &mut Child| child.id() == process.pid.as_raw().cast_unsigned();
-        let at = self.children.iter_mut().position(|child| of(child)).expect("ours");
+        let at = self.children.iter_mut().position(of).expect("ours");
         let mut child = self.children.swap_remove(at);
         child.kill().expect("our child");
         child.wait().expect("our child");

@@ -6,12 +6,15 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::str::SplitAsciiWhitespace;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{SysconfVar, sysconf};
 
-use super::sys;
+use super::{clock, sys};
 use crate::model::process::{BootId, Pid, ProcessIdentity};
 use crate::model::signal::Signal;
+use crate::model::time::{BootTime, Moment, WallTime};
 
 /// Passes over `/proc` after which [`kill_family`] gives up on a family that grows faster than it dies.
 const MAX_PASSES: usize = 64;
@@ -45,6 +48,17 @@ pub fn current() -> io::Result<ProcessIdentity> {
     Pid::new(std::process::id())
         .map_or(Ok(None), identify)?
         .ok_or_else(|| io::Error::other("/proc does not show this very process"))
+}
+
+/// When a process began. To a hundredth of a second, which is what the kernel tells.
+#[must_use]
+pub fn began(process: &ProcessIdentity) -> Moment {
+    // 100 on every Linux that runs media; sysconf(3) cannot fail for it.
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let boot = BootTime(process.start_time.saturating_mul(1000) / ticks.unwrap_or(100).max(1));
+    let now = clock::now();
+    let ago = i64::try_from(now.boot.since(boot).as_millis()).unwrap_or(0);
+    Moment { wall: WallTime::from_unix_ms(now.wall.unix_ms() - ago), boot }
 }
 
 /// Whether the process has ended and only waits to be reaped; false too if it is gone.
@@ -94,7 +108,16 @@ impl PidFd {
     /// # Errors
     /// Those of poll(2).
     pub fn has_exited(&self) -> io::Result<bool> {
-        Ok(!ready(self.0.as_fd(), PollFlags::POLLIN, PollTimeout::ZERO)?.is_empty())
+        self.await_exit(Duration::ZERO)
+    }
+
+    /// Whether the process has ended within this time, reaped or not. A signal may start the time anew.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn await_exit(&self, within: Duration) -> io::Result<bool> {
+        let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+        Ok(!ready(self.0.as_fd(), PollFlags::POLLIN, within)?.is_empty())
     }
 
     /// The raw wait status, if the process was reaped, by whomever, and this kernel keeps it (Linux 6.15).

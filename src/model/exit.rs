@@ -240,6 +240,16 @@ fn judge_end(job: &Job, ended: &Ended, stop: Option<StopReason>) -> Verdict {
             "exit_lost",
             "it ended, and the kernel did not tell how: it was another process's child (Linux 6.15 tells)",
         ),
+        // That there is no such process is not the platform's doing.
+        Ended::NotStarted(error) if error.stage == Stage::Attach => Verdict {
+            state: State::Failed,
+            exit_code: None,
+            signal: None,
+            reason: ExitReason::Error,
+            platform_sla: true,
+            platform_sla_reason: "nothing_to_attach",
+            message: format!("not taken over: {}", error.detail),
+        },
         Ended::NotStarted(error) => Verdict {
             state: State::Failed,
             exit_code: None,

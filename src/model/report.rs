@@ -216,6 +216,18 @@ impl Report {
         self.events.push(Event { at, state, message });
     }
 
+    /// Notes that a process that was taken over was let go. What became of it is not for this report.
+    pub fn let_go(&mut self, at: WallTime, message: String) {
+        self.platform_sla_reason = Some("detached_workload_continues".into());
+        self.event(at, State::Running, message);
+    }
+
+    /// Whether nothing more is to come: the run ended, or its process was let go.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.platform_sla_reason.is_some()
+    }
+
     /// Notes the end of the run, and who told of it.
     pub fn end(
         &mut self,

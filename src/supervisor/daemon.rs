@@ -21,25 +21,21 @@ use tracing::{error, info, warn};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::notify::Manager;
+use super::seek::Seeker;
 use super::watch::{Notice, Watch};
 use super::writer::{Filed, Writer};
-use super::{cgroups, folders, lock, observed};
+use super::{attach, cgroups, folders, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
 use crate::linux::sys::{self, Reaped};
 use crate::linux::{clock, process};
 use crate::model::ids::{JobId, RunId};
-use crate::model::job::Workload;
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
-
-/// What is told of an attach job.
-pub const ATTACH_UNSUPPORTED: &str =
-    "[attach] is not part of this version yet: the process is neither observed nor constrained";
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -92,6 +88,8 @@ pub struct Daemon {
     /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
     pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
     pub(super) events: UnboundedSender<Event>,
+    /// What finds the processes of attach jobs.
+    pub(super) seeker: Seeker,
     watch: Watch,
     dirty: BTreeSet<JobId>,
     timers: BTreeSet<(BootTime, JobId)>,
@@ -114,6 +112,8 @@ pub struct Slot {
     pub hold_until: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
+    /// What was said last of why an attach job waits.
+    pub(super) waits: Option<String>,
     /// A wrapper lives whose record cannot be used.
     opaque: Option<RunDir>,
 }
@@ -164,6 +164,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
             events,
+            seeker: Seeker::new(),
             watch,
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -206,7 +207,8 @@ impl Daemon {
             });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
+            let next =
+                [due, rescan, feed, self.seeker.wake()].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -230,6 +232,7 @@ impl Daemon {
                     self.mark_scheduled();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
+                () = self.seeker.readable() => self.seek(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];
                     while let Ok(notice) = notices.try_recv() {
@@ -293,7 +296,11 @@ impl Daemon {
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
             // We were interrupted between the record and the start, so the start is still owed.
-            Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
+            Ok(sighting) if matches!(sighting.standing, observed::Standing::NeverBegan) => {
+                // A process that was taken over may have been changed before that was recorded.
+                Run::resume(self, dir.clone(), sighting).close_cgroup();
+                remove(job, dir);
+            }
             Ok(sighting) => {
                 let mut run = Run::resume(self, dir, sighting);
                 run.note_what_is_left(&Phase::Ending);
@@ -385,6 +392,15 @@ impl Daemon {
                 News::Mended(path) => info!("{}: well again", path.display()),
             }
         }
+        if !scan.changed.is_empty() {
+            let rules = attach::rules(&self.declared);
+            self.seeker.set_rules(rules);
+            self.seek();
+        }
+        // What a rule for all governs are runs of other names.
+        let stems: BTreeSet<&str> = scan.changed.iter().map(JobId::stem).collect();
+        let of_rules = |id: &&JobId| id.entry().is_some() && stems.contains(id.stem());
+        self.dirty.extend(self.slots.keys().filter(of_rules).cloned());
         self.dirty.extend(scan.changed);
         if !scan.gone.is_empty() {
             let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
@@ -412,6 +428,9 @@ impl Daemon {
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
+        }
+        if self.seeker.wake().is_some_and(|at| at <= now) {
+            self.seek();
         }
         if self.verify_at <= now {
             self.verify_all();
@@ -481,20 +500,6 @@ impl Daemon {
             } else if slot.run.is_none() && slot.opaque.is_none() && self.wanted(job) == Wanted::Gone {
                 self.slots.remove(job);
             }
-        }
-    }
-
-    fn wanted(&mut self, job: &JobId) -> Wanted {
-        match self.declared.wanted(job) {
-            Wanted::Run(declared) if matches!(declared.workload, Workload::Attach(_)) => {
-                let slot = self.slots.entry(job.clone()).or_default();
-                if slot.failing.as_deref() != Some(ATTACH_UNSUPPORTED) {
-                    warn!(job = %job, "{ATTACH_UNSUPPORTED}");
-                    slot.failing = Some(ATTACH_UNSUPPORTED.into());
-                }
-                Wanted::Held
-            }
-            wanted => wanted,
         }
     }
 

@@ -15,6 +15,7 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_each_time, tell_when_
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
+use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
 use crate::linux::effort;
@@ -33,6 +34,7 @@ use crate::model::job::Job;
 use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
+use crate::model::units::format_duration;
 use crate::reconcile::diff::{Change, needs_restart};
 use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
 use crate::runs::dir::RunDir;
@@ -49,18 +51,18 @@ const REFUSES: Duration = Duration::from_secs(5);
 pub struct Run {
     /// What the plan sees.
     pub seen: Observed,
-    dir: RunDir,
-    spec: Spec,
-    started: Option<Started>,
+    pub(super) dir: RunDir,
+    pub(super) spec: Spec,
+    pub(super) started: Option<Started>,
     /// How it ended.
-    ended: Option<Exited>,
-    report: Report,
+    pub(super) ended: Option<Exited>,
+    pub(super) report: Report,
     /// The workload, held while it has a wrapper.
     workload: Option<PidFd>,
     /// The workload, watched by ourselves since the wrapper is gone.
     orphan: Option<Arc<ExitWatch>>,
     /// Waits for the wrapper or the workload to end.
-    watch: Option<AbortHandle>,
+    pub(super) watch: Option<AbortHandle>,
     /// Its last report is on disk.
     pub(super) filed: bool,
     /// Another run of the job has followed.
@@ -140,18 +142,33 @@ impl Run {
         self.started.as_ref().map(|started| &started.process)
     }
 
+    /// Whether this process is its main one.
+    #[must_use]
+    pub fn governs(&self, process: &ProcessIdentity) -> bool {
+        let main = self.seen.target.as_ref().or(self.started.as_ref().map(|started| &started.process));
+        main == Some(process)
+    }
+
+    /// Its processes that are none to take over: the wrapper, and the main process that it started.
+    pub fn ours(&self) -> impl Iterator<Item = ProcessIdentity> + '_ {
+        let started = self.started.iter().filter(|_| self.seen.target.is_none());
+        let main = started.map(|started| started.process.clone());
+        self.started.iter().map(|started| started.wrapper.clone()).chain(main)
+    }
+
     /// Takes in what was seen. Gives what to watch from now on.
     fn absorb(&mut self, sighting: Sighting) -> Option<Watched> {
         let reported = self.is_reported();
         let seen = sighting.observed(reported);
         let was = std::mem::replace(&mut self.seen.phase, seen.phase);
+        let began = sighting.began();
         if let Some(started) = sighting.started
             && self.started.is_none()
         {
             // It was held, and then could not execute its program: it never ran.
             let ran = !matches!(&sighting.standing, Standing::Ended { exited, .. }
                 if matches!(exited.ended, Ended::NotStarted(_)));
-            self.note_start(&started, ran);
+            self.note_start(&started, ran.then_some(began).flatten());
             self.started = Some(started);
         }
         match sighting.standing {
@@ -225,6 +242,9 @@ impl Run {
     /// Puts the job's constraints in force, after others were.
     fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
         let wanted = self.seen.job.in_force();
+        if let Some(attached) = &self.spec.attached {
+            return attach::enforce(attached, self.spec.cgroup.as_ref(), wanted, Some(before));
+        }
         let main = &started.process;
         let Some(cgroup) = &self.spec.cgroup else {
             let mut attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
@@ -248,6 +268,9 @@ impl Run {
     /// Reads the job's constraints back.
     fn read_back(&self, started: &Started, why: &str) -> Vec<ConstraintStatus> {
         let wanted = self.seen.job.in_force();
+        if let Some(attached) = &self.spec.attached {
+            return attach::read_back(attached, self.spec.cgroup.as_ref(), wanted);
+        }
         let limits = match &self.spec.cgroup {
             Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
             None => cgroup::not_in_force(wanted, why),
@@ -289,7 +312,8 @@ impl Run {
     /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.
     pub(super) fn note_what_is_left(&mut self, was: &Phase) {
         let ended = matches!(self.seen.phase, Phase::Ended { at: Some(_), reported: false, .. });
-        let cgroup = self.spec.cgroup.as_ref().filter(|_| ended && !self.seen.released);
+        let cgroup =
+            self.spec.cgroup.as_ref().filter(|_| ended && !self.seen.released && self.seen.target.is_none());
         if cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty()) {
             return;
         }
@@ -305,7 +329,14 @@ impl Run {
 
     /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
     /// that was lost.
-    fn close_cgroup(&self) {
+    pub(super) fn close_cgroup(&self) {
+        if let Some(attached) = &self.spec.attached {
+            // What it leaves behind is not ours to end: it goes back to where it was.
+            for lost in attach::release(attached, self.spec.cgroup.as_ref(), self.spec.job.in_force()) {
+                warn!(job = %self.spec.job.id, run = %self.seen.id, "not restored: {lost}");
+            }
+            return;
+        }
         let Some(cgroup) = &self.spec.cgroup else { return };
         if self.seen.released || matches!(cgroup::remove(cgroup), Ok(true)) {
             return;
@@ -323,16 +354,26 @@ impl Run {
         }
     }
 
-    fn note_start(&mut self, started: &Started, ran: bool) {
-        self.report.pid = Some(started.process.pid);
+    /// `began`: when the workload did, if it did.
+    fn note_start(&mut self, started: &Started, began: Option<Moment>) {
+        let pid = started.process.pid;
+        self.report.pid = Some(pid);
         // A report that tells of the start was written after it, and edits may have followed.
         if self.report.started_at.is_some() {
             return;
         }
         self.report.constraints.clone_from(&started.constraints);
-        if ran {
-            self.report.started_at = Some(started.at.wall);
-            let text = format!("running, pid {}", started.process.pid);
+        if let Some(began) = began {
+            self.report.started_at = Some(began.wall);
+            let text = match &self.spec.attached {
+                Some(_) => {
+                    format!(
+                        "taken over, pid {pid}, running for {}",
+                        format_duration(started.at.boot.since(began.boot))
+                    )
+                }
+                None => format!("running, pid {pid}"),
+            };
             self.report.event(started.at.wall, State::Running, text);
             for note in &started.notes {
                 self.report.event(started.at.wall, State::Running, note.clone());
@@ -346,6 +387,8 @@ impl Daemon {
     pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) -> bool {
         let done = match action {
             Action::Start { job: declared, history, why } => self.start(&declared, history, why),
+            Action::Take { job: declared, process } => self.take(&declared, &process),
+            Action::Refuse { job: declared, why } => self.refuse(&declared, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
             Action::Stop { reason } => self.stop(job, reason),
             Action::Look => self.look_at_effort(job),
@@ -353,6 +396,7 @@ impl Daemon {
             Action::StopLeft => self.stop_left(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
+            Action::LetGo => self.let_go(job),
             Action::Report => self.report(job, outlook),
             Action::Forget => self.forget(job),
         };
@@ -378,8 +422,7 @@ impl Daemon {
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
         let now = clock::now();
-        let random = RandomState::new().build_hasher().finish();
-        let run_id = RunId::new(now.wall.unix_ms(), random as u32);
+        let run_id = new_run_id(now);
         history.recent.push(now.boot);
         let environment = match job.exec() {
             Some(exec) => {
@@ -400,31 +443,41 @@ impl Daemon {
         };
         let spec = Spec {
             version: VERSION,
-            run_id: run_id.clone(),
+            run_id,
             boot_id: self.boot_id.clone(),
             created: now,
             job: (**job).clone(),
             environment,
             log: self.layout.logs().join(format!("{}.log", job.id)),
-            history: history.clone(),
+            history,
             open_files: self.open_files,
             cgroup,
             limits,
             released: false,
             attached: None,
         };
+        self.begin(spec, why.describe(), failed)
+    }
+
+    /// Records a run and starts its wrapper; if it already failed, only records that.
+    pub(super) fn begin(&mut self, spec: Spec, why: &str, failed: Option<StartError>) -> io::Result<()> {
+        let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::new(spec.job.clone()));
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))
         })?;
-        let text = why.describe().to_owned();
-        let report = Report::starting(job, run_id.clone(), history.restarts, now.wall, text);
+        let mut report =
+            Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
+        if let Some(attached) = &spec.attached {
+            report.command.clone_from(&attached.command);
+        }
         let seen = Observed {
             id: run_id.clone(),
-            job: Arc::clone(job),
-            history,
+            job: Arc::clone(&job),
+            history: spec.history.clone(),
             phase: Phase::Starting,
             stop: None,
             released: false,
+            target: spec.attached.as_ref().map(|attached| attached.process.clone()),
         };
         let mut run = Run {
             seen,
@@ -458,7 +511,7 @@ impl Daemon {
                 }),
             },
         };
-        info!(job = %job.id, run = %run.seen.id, "{}", why.describe());
+        info!(job = %job.id, run = %run.seen.id, "{why}");
         if let Some(error) = failed {
             let how = Ended::NotStarted(error);
             let exited = Exited::unmeasured(run.seen.id.clone(), now, how.clone());
@@ -856,7 +909,7 @@ impl Daemon {
     }
 
     /// Hands over the job's report as it is now.
-    fn publish(&self, job: &JobId) {
+    pub(super) fn publish(&self, job: &JobId) {
         match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
             Some(run) if run.followed => self.writer.file(&run.report),
             Some(run) => self.writer.put(&run.report),
@@ -864,7 +917,7 @@ impl Daemon {
         }
     }
 
-    fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
+    pub(super) fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
     }
 }
@@ -879,6 +932,11 @@ fn may_be_granted(status: &ConstraintStatus) -> bool {
 fn rlimits(started: &Started) -> impl Iterator<Item = ConstraintStatus> {
     let is_rlimit = |status: &&ConstraintStatus| matches!(status.name, ConstraintName::Rlimit(_));
     started.constraints.iter().filter(is_rlimit).cloned()
+}
+
+/// An id that no other run has.
+pub(super) fn new_run_id(now: Moment) -> RunId {
+    RunId::new(now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32)
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {

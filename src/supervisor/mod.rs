@@ -6,6 +6,7 @@
 //! `lock.rs` (one at a time), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the
 //! commands that look without touching; `doctor.rs` tries what the host can do.
 
+pub mod attach;
 pub mod cgroups;
 pub mod daemon;
 pub mod declared;

@@ -182,10 +182,17 @@ fn open_living(process: &ProcessIdentity) -> io::Result<Option<PidFd>> {
 }
 
 impl Sighting {
+    /// When the workload began; a process that was taken over had begun before that.
+    #[must_use]
+    pub fn began(&self) -> Option<Moment> {
+        let started = self.started.as_ref()?;
+        Some(if self.spec.attached.is_some() { process::began(&started.process) } else { started.at })
+    }
+
     /// What the plan needs to know of it. `reported`: its last report is on disk.
     #[must_use]
     pub fn observed(&self, reported: bool) -> Observed {
-        let began = self.started.as_ref().map(|started| started.at.boot);
+        let began = self.began().map(|began| began.boot);
         let phase = match &self.standing {
             Standing::Starting => Phase::Starting,
             Standing::Running { .. } | Standing::Orphaned { .. } => {
@@ -211,6 +218,7 @@ impl Sighting {
                 ..StopAsked::new(stop.reason, stop.at.boot)
             }),
             released: self.spec.released,
+            target: self.spec.attached.as_ref().map(|attached| attached.process.clone()),
         }
     }
 }

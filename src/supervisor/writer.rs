@@ -72,7 +72,7 @@ impl Writer {
     }
 
     fn send(&self, report: &Report, newest: bool) {
-        let ended = report.exit_reason.is_some().then(|| report.run_id.clone());
+        let ended = report.is_last().then(|| report.run_id.clone());
         match (serde_json::to_vec_pretty(report), &self.sender) {
             (Ok(mut bytes), Some(sender)) => {
                 bytes.push(b'\n');

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod attach;
 mod attributes;
 mod commands;
 mod edits;

@@ -8,8 +8,11 @@ mod moving;
 mod place;
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::cgroup::{self, Before, Tree};
 use super::priority::{self, Attempt, Members};
@@ -51,6 +54,21 @@ pub fn survey(
     }
     let command = place::command_line(process)?;
     Ok((Attached { process: process.clone(), command, place, before }, cgroup))
+}
+
+/// The CPU time in seconds that a process has used so far, user and system, with the children it waited for
+/// (fields 14 to 17 of `/proc/PID/stat`); `None` if it is gone.
+#[must_use]
+pub fn cpu_sec(process: &ProcessIdentity) -> Option<f64> {
+    let text = fs::read(format!("/proc/{}/stat", process.pid)).ok()?;
+    // In this order: if the number names the process now, it did when that was read.
+    process::stat_of(process).ok()??;
+    let (_, _, fields) = process::split_stat(&text)?;
+    // What is left begins with the third.
+    let ticks: u64 = fields.skip(14 - 3).take(4).map(|field| field.parse::<u64>().ok()).sum::<Option<_>>()?;
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok()??;
+    #[allow(clippy::cast_precision_loss, reason = "clock ticks stay far below 2^53")]
+    Some(ticks as f64 / per_second as f64)
 }
 
 /// Puts constraints in force for a process that was taken over, on all threads of it and of its descendants,

@@ -14,9 +14,6 @@ use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::Backend;
 use crate::model::process::{Pid, ProcessIdentity};
 
-/// The flag of a kernel's thread in `/proc/PID/stat` (`PF_KTHREAD`, include/linux/sched.h).
-const KERNEL_THREAD: u64 = 0x0020_0000;
-
 /// What became of a process that cannot be taken over because it is not there.
 pub(super) fn gone(process: &ProcessIdentity) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("process {} does not exist", process.pid))
@@ -28,13 +25,13 @@ pub(super) fn may_be_governed(process: &ProcessIdentity, tree: &Tree) -> io::Res
         let text = format!("process {} is {what}: it is never taken over", process.pid);
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     };
-    if stat_of(process)?.is_none_or(|stat| stat.is_zombie()) {
+    let Some(stat) = stat_of(process)?.filter(|stat| !stat.is_zombie()) else {
         return Err(gone(process));
-    }
+    };
     if process.pid.as_raw() == 1 {
         return refuse("the init of this host");
     }
-    if is_kernel_thread(process.pid)? {
+    if stat.is_kernel() {
         return refuse("a thread of the kernel");
     }
     let ourselves = current()?;
@@ -55,18 +52,6 @@ pub(super) fn may_be_governed(process: &ProcessIdentity, tree: &Tree) -> io::Res
         return refuse("in a cgroup of ours, and belongs to another job or to this program");
     }
     Ok(members)
-}
-
-/// Field 9 of `/proc/PID/stat`.
-fn is_kernel_thread(pid: Pid) -> io::Result<bool> {
-    let text = match fs::read(format!("/proc/{pid}/stat")) {
-        Err(error) if is_gone(&error) => return Ok(false),
-        other => other?,
-    };
-    let text = String::from_utf8_lossy(&text);
-    let flags =
-        text.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(6)?.parse().ok());
-    Ok(flags.is_some_and(|flags: u64| flags & KERNEL_THREAD != 0))
 }
 
 /// The arguments of a process; none for one that hides them.
