@@ -266,10 +266,10 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
+            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { .. } if run.target.is_some() => {
                 plan.governing(now, wanted, scheduled.as_ref(), run);
             }
-            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { since } => plan.running(now, wanted, scheduled.as_ref(), run, *since),
             Phase::Ended { started, at, how, reported } => {
                 if !reported {

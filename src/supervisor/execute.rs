@@ -317,9 +317,8 @@ impl Run {
     /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.
     pub(super) fn note_what_is_left(&mut self, was: &Phase) {
         let ended = matches!(self.seen.phase, Phase::Ended { at: Some(_), reported: false, .. });
-        // What we did not start, we never end.
-        let ours = self.spec.attached.is_none() && !self.seen.released;
-        let cgroup = self.spec.cgroup.as_ref().filter(|_| ended && ours);
+        let cgroup =
+            self.spec.cgroup.as_ref().filter(|_| ended && !self.seen.released && self.seen.target.is_none());
         if cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty()) {
             return;
         }
