@@ -579,7 +579,9 @@ pub mod tests {
         let planned = |run: &Observed| plan(BootTime(60_000), &wanted(""), Some(run));
         let owed = planned(&failed(Stage::Record, libc::ENOSPC));
         assert!(matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]), "{owed:?}");
-        for (stage, errno) in [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)] {
+        for (stage, errno) in
+            [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)]
+        {
             let plan = planned(&failed(stage, errno));
             assert_eq!((&plan.actions[..], plan.outlook), (&[][..], Outlook::Down(Why::Policy)));
         }

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,17 +20,21 @@ use tracing::{error, info, warn};
 use super::alarms::{Alarms, Task};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
+use super::lock::SupervisorLock;
 use super::notify::Manager;
+use super::observed::{Sighting, Standing};
+use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer, private_dir};
 use super::{cgroups, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
-use crate::linux::clock;
+use crate::linux::{clock, process, sys};
+use crate::model::exit::{Ended, LostCause, WaitStatus};
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Workload;
-use crate::model::process::BootId;
+use crate::model::process::{BootId, Pid, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
@@ -40,6 +43,9 @@ use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
 /// What is told of an attach job.
 pub const ATTACH_UNSUPPORTED: &str =
     "[attach] is not part of this version yet: the process is neither observed nor constrained";
+
+/// An end that nobody has recorded.
+const LOST: Ended = Ended::Lost(LostCause::WrapperLost);
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -90,7 +96,7 @@ pub struct Daemon {
     /// Ended runs whose report is not on disk yet: their directories stay until it is.
     pub(super) unfiled: HashMap<RunId, RunDir>,
     /// Exits of processes that became our children because their wrapper died.
-    pub(super) reaped: HashMap<i32, i32>,
+    pub(super) reaped: HashMap<ProcessIdentity, i32>,
     /// What the host lacks.
     pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<Event>,
@@ -103,6 +109,9 @@ pub struct Daemon {
     /// The pause before that.
     verify_pause: Duration,
     manager: Option<Manager>,
+    program: Program,
+    /// Last: it is held until all others are gone.
+    lock: SupervisorLock,
 }
 
 /// What is known of a job beside its declaration.
@@ -135,10 +144,13 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
+    upgrade::hold_requests();
     for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
         private_dir(folder).context("cannot make the supervisor's own folders")?;
     }
-    let _lock = lock::take(&layout.lock())?;
+    // First of all: nothing else may have got the number of the descriptor meanwhile.
+    let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
+    let program = Program::of_this_process().context("cannot tell which program this is")?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
     let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
@@ -162,7 +174,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
-            writer: Writer::start(&layout, options.settings.keep, outcomes).context("cannot write reports")?,
+            writer: Writer::start(&layout, options.settings.keep, outcomes)
+                .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
             alarms: Alarms::default(),
@@ -176,6 +189,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
+            program,
+            lock,
         };
         daemon.serve(notice_receiver, event_receiver, outcome_receiver).await
     })
@@ -192,11 +207,15 @@ impl Daemon {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::hangup())?;
         let mut child = signal(SignalKind::child())?;
+        let mut upgrade = signal(SignalKind::user_defined2())?;
+        upgrade::let_in();
         let clock_set = clock::tells_when_set().and_then(readable);
         let clock_set = clock_set.context("cannot have the kernel tell when the wall clock is set")?;
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
+        // What ended while the program was exchanged.
+        self.reap();
         self.take_over()?;
         self.rescan();
         loop {
@@ -232,6 +251,7 @@ impl Daemon {
                     self.verify_all();
                     self.mark_scheduled();
                 }
+                _ = upgrade.recv() => self.upgrade(),
                 () = was_set(&clock_set) => self.mark_scheduled(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];
@@ -254,7 +274,8 @@ impl Daemon {
     /// Reads the run directories: what runs is taken over, what ended meanwhile is reported.
     fn take_over(&mut self) -> anyhow::Result<()> {
         // Who does not know what runs starts it a second time.
-        let jobs = all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
+        let jobs =
+            all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
         let now = clock::now();
         for job in jobs {
             self.declared.hold(&job, now);
@@ -320,7 +341,8 @@ impl Daemon {
         match observed::look(&dir, clock::now()) {
             // We were interrupted between the record and the start, so the start is still owed.
             Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
-            Ok(sighting) => {
+            Ok(mut sighting) => {
+                self.complete(&mut sighting);
                 let run = Run::resume(self, dir, sighting);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
@@ -339,12 +361,13 @@ impl Daemon {
 
     /// A run that was succeeded by another before its report was known to be on disk.
     fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
-        let sighting = match observed::look(&dir, clock::now()) {
+        let mut sighting = match observed::look(&dir, clock::now()) {
             Ok(sighting) => sighting,
             Err(observed::Blind::NeverBegan | observed::Blind::Damaged(_)) => return remove(job, dir),
             // The next supervisor may see more.
             Err(blind) => return warn!(job = %job, "{blind}; that older run is left as it is"),
         };
+        self.complete(&mut sighting);
         let mut run = Run::resume(self, dir, sighting);
         run.followed = followed;
         if run.is_live() {
@@ -542,28 +565,71 @@ impl Daemon {
         self.dirty.extend(jobs);
     }
 
+    /// Lets the program that we were started by, which may be a new version by now, take our place in this
+    /// process. Returns where that fails.
+    fn upgrade(&mut self) {
+        let path = self.program.path().to_owned();
+        let version = match self.program.try_out() {
+            Ok(version) => version,
+            Err(why) => return error!("not upgraded, and this version runs on: {why}"),
+        };
+        // What only we know has to be on disk: exits of processes that are our children, reports.
+        self.reap();
+        let told = |(job, slot): (&JobId, &Slot)| {
+            let process = slot.run.as_ref()?.process()?;
+            self.reaped.contains_key(process).then(|| job.clone())
+        };
+        for job in self.slots.iter().filter_map(told).collect::<Vec<_>>() {
+            self.look_again(&job, None);
+        }
+        self.settle_all();
+        self.writer.flush();
+        let owing = |slot: &Slot| slot.run.as_ref().is_some_and(Run::owes_record);
+        if let Some((job, _)) = self.slots.iter().find(|(_, slot)| owing(slot)) {
+            return error!(job = %job, "not upgraded, and this version runs on: this job's exit is not recorded yet");
+        }
+        info!(
+            "{} is executed in this process: {version}, after {}",
+            path.display(),
+            env!("CARGO_PKG_VERSION")
+        );
+        if let Some(manager) = &mut self.manager {
+            manager.reloading();
+        }
+        // The next one is to find what we found.
+        set_open_files(self.open_files);
+        let error = self.program.execute(&self.lock);
+        let _ = raise_open_files();
+        error!("not upgraded, and this version runs on: cannot execute {}: {error}", path.display());
+    }
+
+    /// What is not recorded of a run's end the process itself may have told, if it became our child.
+    pub(super) fn complete(&mut self, sighting: &mut Sighting) {
+        let Standing::Ended { exited, recorded: false, .. } = &mut sighting.standing else { return };
+        let Some(started) = sighting.started.as_ref().filter(|_| exited.ended == LOST) else { return };
+        self.reap();
+        if let Some(status) = self.reaped.remove(&started.process)
+            && WaitStatus::from_raw(status).is_some()
+        {
+            exited.ended = Ended::Waited { status };
+        }
+    }
+
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => drop(self.reaped.insert(pid.as_raw(), code << 8)),
-                Ok(WaitStatus::Signaled(pid, signal, core)) => {
-                    let core = if core { 0x80 } else { 0 };
-                    self.reaped.insert(pid.as_raw(), signal as i32 | core);
-                }
-                Ok(WaitStatus::StillAlive) | Err(_) => break,
-                Ok(_) => {}
+        while let Ok(Some(pid)) = sys::peek_exit(false) {
+            // As long as it is not reaped, nobody else gets its number; and it can wait for descriptors.
+            let Ok(process) = process::identify(pid) else { break };
+            let Ok(ended) = sys::reap(pid) else { break };
+            if let Some(process) = process {
+                self.reaped.insert(process, ended.status);
             }
         }
         // Only the statuses of orphaned workloads mean anything; of wrappers they pile up.
         if self.reaped.len() > MOST_REAPED {
-            let orphans: BTreeSet<i32> = self
-                .slots
-                .values()
-                .filter_map(|slot| slot.run.as_ref()?.orphan())
-                .map(|pid| pid.as_raw())
-                .collect();
-            self.reaped.retain(|pid, _| orphans.contains(pid));
+            let runs = self.slots.values().filter_map(|slot| slot.run.as_ref()?.process());
+            let known: BTreeSet<Pid> = runs.map(|process| process.pid).collect();
+            self.reaped.retain(|process, _| known.contains(&process.pid));
         }
     }
 
@@ -583,7 +649,9 @@ impl Daemon {
             }
             Outcome::Failing(error) => {
                 if !self.alarms.raise(Task::Report, &error) {
-                    error!("reports cannot be written: {error}; jobs run on, the reports are kept and tried again");
+                    error!(
+                        "reports cannot be written: {error}; jobs run on, the reports are kept and tried again"
+                    );
                 }
             }
             Outcome::Mended => {
@@ -656,6 +724,14 @@ fn open_wrapper(path: &Path) -> anyhow::Result<(PathBuf, OwnedFd)> {
     let file = OwnedFd::from(file);
     let number: RawFd = file.as_raw_fd();
     Ok((PathBuf::from(format!("/proc/self/fd/{number}")), file))
+}
+
+/// Sets the soft limit on open files.
+fn set_open_files(soft: Option<u64>) {
+    if let (Some(soft), Ok((_, hard))) = (soft, getrlimit(Resource::RLIMIT_NOFILE)) {
+        // Lowering it cannot fail.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+    }
 }
 
 /// Every run takes a descriptor. Gives the soft limit that there was.

@@ -23,11 +23,11 @@ use crate::linux::process::{self, PidFd};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::drift::{self, Drift};
-use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
+use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Job;
-use crate::model::process::Pid;
+use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
 use crate::reconcile::diff::{Change, needs_restart};
@@ -52,8 +52,6 @@ pub struct Run {
     /// That is not on disk yet, and it is on us to write it.
     unrecorded: bool,
     report: Report,
-    /// The wrapper is gone, the workload lives.
-    orphaned: bool,
     /// Waits for the wrapper or the workload to end.
     watch: Option<AbortHandle>,
     /// Its last report is on disk.
@@ -90,7 +88,6 @@ impl Run {
             ended: None,
             unrecorded: false,
             report,
-            orphaned: false,
             watch: None,
             filed,
             followed: false,
@@ -123,11 +120,10 @@ impl Run {
         self.spec.cgroup.as_ref().filter(|_| self.is_live())
     }
 
-    /// The workload, if its wrapper is gone.
+    /// Its main process.
     #[must_use]
-    pub fn orphan(&self) -> Option<Pid> {
-        let started = self.started.as_ref().filter(|_| self.orphaned)?;
-        Some(started.process.pid)
+    pub fn process(&self) -> Option<&ProcessIdentity> {
+        self.started.as_ref().map(|started| &started.process)
     }
 
     /// Takes in what was seen. Gives what to watch from now on.
@@ -135,7 +131,6 @@ impl Run {
         let reported = self.is_reported();
         let seen = sighting.observed(reported);
         let was = std::mem::replace(&mut self.seen.phase, seen.phase);
-        self.orphaned = false;
         if let Some(started) = sighting.started
             && self.started.is_none()
         {
@@ -148,7 +143,6 @@ impl Run {
         match sighting.standing {
             Standing::Starting => None,
             Standing::Running { watched, orphaned } => {
-                self.orphaned = orphaned;
                 let now = clock::now().wall;
                 if orphaned && matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
                     let text = "the wrapper was lost; the workload runs on, watched by the supervisor";
@@ -421,7 +415,6 @@ impl Daemon {
             ended: None,
             unrecorded: false,
             report,
-            orphaned: false,
             watch: None,
             filed: false,
             followed: false,
@@ -662,14 +655,7 @@ impl Daemon {
         if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
             return;
         }
-        if let Some(pid) = run.orphan()
-            && let Some(status) = self.reaped.remove(&pid.as_raw())
-            && WaitStatus::from_raw(status).is_some()
-        {
-            // Its wrapper died, so it became our child, and we are the ones who saw it end.
-            run.conclude(clock::now(), Ended::Waited { status });
-        }
-        let sighting = match run.look() {
+        let mut sighting = match run.look() {
             Ok(sighting) => sighting,
             Err(blind) => {
                 run.watch = None;
@@ -678,6 +664,9 @@ impl Daemon {
                 return self.mark(job);
             }
         };
+        self.complete(&mut sighting);
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        let Some(run) = &mut slot.run else { return };
         if run.started.is_none()
             && let Some(error) = sighting.damage.iter().find(|error| error.path.ends_with(dir::STARTED))
         {
