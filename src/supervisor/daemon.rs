@@ -144,7 +144,7 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
-    upgrade::hold_requests();
+    upgrade::hold_signals();
     for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
         private_dir(folder).context("cannot make the supervisor's own folders")?;
     }
@@ -208,7 +208,8 @@ impl Daemon {
         let mut reload = signal(SignalKind::hangup())?;
         let mut child = signal(SignalKind::child())?;
         let mut upgrade = signal(SignalKind::user_defined2())?;
-        upgrade::let_in();
+        let mut upgrading = false;
+        upgrade::let_signals_in();
         let clock_set = clock::tells_when_set().and_then(readable);
         let clock_set = clock_set.context("cannot have the kernel tell when the wall clock is set")?;
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
@@ -251,7 +252,16 @@ impl Daemon {
                     self.verify_all();
                     self.mark_scheduled();
                 }
-                _ = upgrade.recv() => self.upgrade(),
+                _ = upgrade.recv() => {
+                    upgrade::hold_signals();
+                    upgrading = true;
+                }
+                // What was heard before they were held comes first, once the runtime was let at it.
+                () = tokio::task::yield_now(), if upgrading => {
+                    upgrading = false;
+                    self.upgrade();
+                    upgrade::let_signals_in();
+                }
                 () = was_set(&clock_set) => self.mark_scheduled(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];

@@ -37,22 +37,16 @@ pub fn handed_lock() -> Option<RawFd> {
     (pid.parse() == Ok(std::process::id())).then(|| descriptor.parse().ok())?
 }
 
-/// Has those signals wait that ask for something which needs the loop.
-pub fn hold_requests() {
-    let mut set = SigSet::empty();
-    set.add(Signal::SIGHUP);
-    set.add(Signal::SIGUSR2);
+/// Has signals wait that have a handler, in this thread and in those that it makes. So they wait while one
+/// program takes the place of another, which would lose what it has heard, or have no handler yet.
+pub fn hold_signals() {
     // It fails for no signal that there is.
-    let _ = set.thread_block();
+    let _ = HANDLED.into_iter().collect::<SigSet>().thread_block();
 }
 
-/// Lets in the signals that were held until their handlers stood, by this program or by the one before.
-pub fn let_in() {
-    let _ = handled().thread_unblock();
-}
-
-fn handled() -> SigSet {
-    HANDLED.into_iter().collect()
+/// Lets them in, to this thread alone: no other one may hear them while this one holds them.
+pub fn let_signals_in() {
+    let _ = HANDLED.into_iter().collect::<SigSet>().thread_unblock();
 }
 
 /// The program that this process was started by, where it may have been replaced since.
@@ -112,13 +106,12 @@ impl Program {
         Ok(said.trim().to_owned())
     }
 
-    /// Executes it in this process, with the same arguments and environment, and with the lock. The signals
-    /// wait until it lets them in. Returns only if that fails, with all as it was.
+    /// Executes it in this process, with the same arguments and environment, and with the lock. Signals
+    /// that are held wait until it lets them in. Returns only if that fails, with all as it was.
     pub fn execute(&self, lock: &SupervisorLock) -> io::Error {
         match self.replace(lock) {
             Ok(never) => match never {},
             Err(error) => {
-                let_in();
                 lock.keep();
                 error
             }
@@ -137,7 +130,6 @@ impl Program {
                 CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
             })
             .collect::<Result<Vec<_>, _>>()?;
-        handled().thread_block()?;
         Ok(nix::unistd::execve(&path, &arguments, &environment)?)
     }
 }

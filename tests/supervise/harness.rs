@@ -223,8 +223,10 @@ impl Site {
         assert!(!self.is_supervised(), "one at a time");
         self.number.set(self.number.get() + 1);
         let log = File::create(self.log_file()).expect("made");
-        let wrapper = env!("CARGO_BIN_EXE_ffrtmp");
-        command.arg("--root").arg(root).args(["supervise", "--wrapper", wrapper]);
+        command.arg("--root").arg(root).arg("supervise");
+        if !arguments.contains(&"--wrapper") {
+            command.args(["--wrapper", env!("CARGO_BIN_EXE_ffrtmp")]);
+        }
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("it starts");
         let pid = child.id();

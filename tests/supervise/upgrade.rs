@@ -37,8 +37,7 @@ impl Installed {
 
     fn start(&self, site: &Site) -> u32 {
         let mut command = Command::new(&self.supervisor);
-        // More than a workload gets, so that what it gets shows who knew how many there were at first.
-        command.env("NOTIFY_SOCKET_IS_NOT_SET", "").current_dir("/");
+        command.current_dir("/");
         site.start_command(command, &site.root, &["--wrapper", self.wrapper.to_str().expect("UTF-8")])
     }
 }
