@@ -18,8 +18,7 @@ struct Installed {
 
 impl Installed {
     fn on(site: &Site) -> Self {
-        let installed =
-            Self { supervisor: site.path("bin/ffrtmp-sup"), wrapper: site.path("bin/ffrtmp") };
+        let installed = Self { supervisor: site.path("bin/ffrtmp-sup"), wrapper: site.path("bin/ffrtmp") };
         fs::create_dir(site.path("bin")).expect("made");
         installed.install();
         installed
@@ -119,7 +118,9 @@ fn a_new_version_takes_over_in_the_same_process_and_loses_no_child() {
     site.settle();
     site.put("limits-after", &shell("", "ulimit -Sn; exec sleep 1000"));
     site.running("limits-after");
-    await_true("both say it", || !site.output("limits").is_empty() && !site.output("limits-after").is_empty());
+    await_true("both say it", || {
+        !site.output("limits").is_empty() && !site.output("limits-after").is_empty()
+    });
     assert_eq!(site.output("limits"), site.output("limits-after"));
     await_true("descriptors are as many as before", || open_descriptors(pid) <= descriptors);
     let refused = site.run(&["supervise", "--wrapper", env!("CARGO_BIN_EXE_ffrtmp")]);
@@ -184,7 +185,10 @@ fn a_program_that_cannot_take_over_is_refused_and_the_old_one_runs_on() {
     let live = site.running("job");
     let usr2 = Signal::from_number(libc::SIGUSR2).expect("a signal");
     let bad: [(&[u8], &str); 4] = [
-        (b"#!/bin/sh\necho 'error while loading shared libraries' >&2; exit 127\n", "loading shared libraries"),
+        (
+            b"#!/bin/sh\necho 'error while loading shared libraries' >&2; exit 127\n",
+            "loading shared libraries",
+        ),
         (b"\x7fELF but no more than that", "--version: "),
         (b"#!/bin/sh\necho 'something-else 1.0'\n", "that is no ffrtmp-sup"),
         // It tells its version, and cannot be executed.
