@@ -191,8 +191,21 @@ impl Run {
     /// Looks at it again. Records that were damaged meanwhile are set aside, and written anew where we know
     /// what they said.
     fn look(&self) -> Result<Sighting, Blind> {
-        let seen = observed::look(&self.dir, clock::now());
-        let damage = match &seen {
+        let mut seen = observed::look(&self.dir, clock::now());
+        while self.mend_all(&seen) {
+            seen = observed::look(&self.dir, clock::now());
+        }
+        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
+            && let Some(known) = &self.ended
+        {
+            **exited = known.clone();
+        }
+        seen
+    }
+
+    /// Sets damaged records aside. True: one was written anew, so that there is more to see.
+    fn mend_all(&self, seen: &Result<Sighting, Blind>) -> bool {
+        let damage = match seen {
             Ok(sighting) => &sighting.damage[..],
             Err(Blind::Opaque(error) | Blind::Damaged(error)) => std::slice::from_ref(error),
             Err(_) => &[],
@@ -204,13 +217,7 @@ impl Run {
                 Err(error) => warn!(job = %self.spec.job.id, "a damaged record cannot be replaced: {error}"),
             }
         }
-        let mut seen = if mended { observed::look(&self.dir, clock::now()) } else { seen };
-        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
-            && let Some(known) = &self.ended
-        {
-            **exited = known.clone();
-        }
-        seen
+        mended
     }
 
     /// Sets a damaged record aside. True: it was written anew.

@@ -8,6 +8,7 @@ mod attributes;
 mod commands;
 mod edits;
 mod exits;
+mod faults;
 mod files;
 mod folders;
 mod killed;
