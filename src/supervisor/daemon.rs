@@ -1,7 +1,7 @@
 //! The loop: hints and exits come in, jobs are planned, actions are executed. It sleeps until the next
 //! event or the next time that a plan asks for; between resyncs an idle supervisor does not wake.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::Mode;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,30 +23,22 @@ use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::lock::SupervisorLock;
 use super::notify::Manager;
-use super::observed::{Sighting, Standing};
+use super::seek::Seeker;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
-use super::writer::{Outcome, Writer, private_dir};
-use super::{cgroups, lock, observed};
+use super::writer::{Outcome, Writer};
+use super::{attach, cgroups, folders, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
-use crate::linux::{clock, process, sys};
-use crate::model::exit::{Ended, LostCause, WaitStatus};
+use crate::linux::sys::{self, Reaped};
+use crate::linux::{clock, process};
 use crate::model::ids::{JobId, RunId};
-use crate::model::job::Workload;
-use crate::model::process::{BootId, Pid, ProcessIdentity};
+use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
-
-/// What is told of an attach job.
-pub const ATTACH_UNSUPPORTED: &str =
-    "[attach] is not part of this version yet: the process is neither observed nor constrained";
-
-/// An end that nobody has recorded.
-const LOST: Ended = Ended::Lost(LostCause::WrapperLost);
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -95,11 +88,13 @@ pub struct Daemon {
     pub(super) writer: Writer,
     /// Ended runs whose report is not on disk yet: their directories stay until it is.
     pub(super) unfiled: HashMap<RunId, RunDir>,
-    /// Exits of processes that became our children because their wrapper died.
-    pub(super) reaped: HashMap<ProcessIdentity, i32>,
+    /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
+    pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
     /// What the host lacks.
     pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<Event>,
+    /// What finds the processes of attach jobs.
+    pub(super) seeker: Seeker,
     watch: Watch,
     dirty: BTreeSet<JobId>,
     timers: BTreeSet<(BootTime, JobId)>,
@@ -125,12 +120,14 @@ pub struct Slot {
     pub hold_until: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
+    /// What was said last of why an attach job waits.
+    pub(super) waits: Option<String>,
     /// What runs of it is not known: its records cannot be read.
     opaque: bool,
 }
 
 /// Something that happened to a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// The job.
     pub job: JobId,
@@ -145,10 +142,10 @@ pub struct Event {
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
     upgrade::hold_signals();
-    for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
-        private_dir(folder).context("cannot make the supervisor's own folders")?;
-    }
-    // First of all: nothing else may have got the number of the descriptor meanwhile.
+    // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
+    nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    folders::make(&layout).context("cannot use the supervisor's own folders")?;
+    // Before anything of ours can get the number of the descriptor.
     let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
     let program = Program::of_this_process().context("cannot tell which program this is")?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
@@ -180,6 +177,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             reaped: HashMap::new(),
             alarms: Alarms::default(),
             events,
+            seeker: Seeker::new(),
             watch,
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -215,10 +213,10 @@ impl Daemon {
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
-        // What ended while the program was exchanged.
-        self.reap();
         self.take_over()?;
         self.rescan();
+        // What ended while the program was exchanged: only now, as a child that is reaped tells nobody else.
+        self.reap();
         loop {
             self.settle_all();
             let now = clock::boot();
@@ -229,7 +227,8 @@ impl Daemon {
             });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
+            let next =
+                [due, rescan, feed, self.seeker.wake()].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -249,6 +248,7 @@ impl Daemon {
                         manager.reloading();
                     }
                     self.rescan();
+                    self.try_again();
                     self.verify_all();
                     self.mark_scheduled();
                 }
@@ -263,6 +263,7 @@ impl Daemon {
                     upgrade::let_signals_in();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
+                () = self.seeker.readable() => self.seek(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];
                     while let Ok(notice) = notices.try_recv() {
@@ -350,9 +351,12 @@ impl Daemon {
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
             // We were interrupted between the record and the start, so the start is still owed.
-            Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
-            Ok(mut sighting) => {
-                self.complete(&mut sighting);
+            Ok(sighting) if matches!(sighting.standing, observed::Standing::NeverBegan) => {
+                // A process that was taken over may have been changed before that was recorded.
+                Run::resume(self, dir.clone(), sighting).close_cgroup();
+                remove(job, dir);
+            }
+            Ok(sighting) => {
                 let run = Run::resume(self, dir, sighting);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
@@ -371,13 +375,12 @@ impl Daemon {
 
     /// A run that was succeeded by another before its report was known to be on disk.
     fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
-        let mut sighting = match observed::look(&dir, clock::now()) {
+        let sighting = match observed::look(&dir, clock::now()) {
             Ok(sighting) => sighting,
             Err(observed::Blind::NeverBegan | observed::Blind::Damaged(_)) => return remove(job, dir),
             // The next supervisor may see more.
             Err(blind) => return warn!(job = %job, "{blind}; that older run is left as it is"),
         };
-        self.complete(&mut sighting);
         let mut run = Run::resume(self, dir, sighting);
         run.followed = followed;
         if run.is_live() {
@@ -444,6 +447,15 @@ impl Daemon {
                 News::Mended(path) => info!("{}: well again", path.display()),
             }
         }
+        if !scan.changed.is_empty() {
+            let rules = attach::rules(&self.declared);
+            self.seeker.set_rules(rules);
+            self.seek();
+        }
+        // What a rule for all governs are runs of other names.
+        let stems: BTreeSet<&str> = scan.changed.iter().map(JobId::stem).collect();
+        let of_rules = |id: &&JobId| id.entry().is_some() && stems.contains(id.stem());
+        self.dirty.extend(self.slots.keys().filter(of_rules).cloned());
         self.dirty.extend(scan.changed);
         if !scan.gone.is_empty() {
             let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
@@ -471,6 +483,9 @@ impl Daemon {
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
+        }
+        if self.seeker.wake().is_some_and(|at| at <= now) {
+            self.seek();
         }
         if self.verify_at <= now {
             self.verify_all();
@@ -549,23 +564,20 @@ impl Daemon {
         }
     }
 
-    fn wanted(&mut self, job: &JobId) -> Wanted {
-        match self.declared.wanted(job) {
-            Wanted::Run(declared) if matches!(declared.workload, Workload::Attach(_)) => {
-                let slot = self.slots.entry(job.clone()).or_default();
-                if slot.failing.as_deref() != Some(ATTACH_UNSUPPORTED) {
-                    warn!(job = %job, "{ATTACH_UNSUPPORTED}");
-                    slot.failing = Some(ATTACH_UNSUPPORTED.into());
-                }
-                Wanted::Held
-            }
-            wanted => wanted,
-        }
-    }
-
     /// Marks a job for planning.
     pub(super) fn mark(&mut self, job: &JobId) {
         self.dirty.insert(job.clone());
+    }
+
+    /// Has everything tried again now that could not be done.
+    fn try_again(&mut self) {
+        for (job, slot) in &mut self.slots {
+            let owes = slot.run.as_ref().is_some_and(Run::owes_record);
+            if slot.hold_until.take().is_some() || owes {
+                self.dirty.insert(job.clone());
+            }
+        }
+        self.writer.try_again();
     }
 
     /// Has jobs with a schedule planned anew, because the time is another than was reckoned with.
@@ -613,33 +625,21 @@ impl Daemon {
         error!("not upgraded, and this version runs on: cannot execute {}: {error}", path.display());
     }
 
-    /// What is not recorded of a run's end the process itself may have told, if it became our child.
-    pub(super) fn complete(&mut self, sighting: &mut Sighting) {
-        let Standing::Ended { exited, recorded: false, .. } = &mut sighting.standing else { return };
-        let Some(started) = sighting.started.as_ref().filter(|_| exited.ended == LOST) else { return };
-        self.reap();
-        if let Some(status) = self.reaped.remove(&started.process)
-            && WaitStatus::from_raw(status).is_some()
-        {
-            exited.ended = Ended::Waited { status };
-        }
-    }
-
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
         while let Ok(Some(pid)) = sys::peek_exit(false) {
-            // As long as it is not reaped, nobody else gets its number; and it can wait for descriptors.
+            // While it is a zombie nobody else has its number; and it can wait until that can be read.
             let Ok(process) = process::identify(pid) else { break };
-            let Ok(ended) = sys::reap(pid) else { break };
+            let Ok(reaped) = sys::reap(pid) else { break };
             if let Some(process) = process {
-                self.reaped.insert(process, ended.status);
+                self.reaped.insert(process, reaped);
             }
         }
-        // Only the statuses of orphaned workloads mean anything; of wrappers they pile up.
+        // Only the exits of orphaned workloads mean anything; those of wrappers pile up.
         if self.reaped.len() > MOST_REAPED {
-            let runs = self.slots.values().filter_map(|slot| slot.run.as_ref()?.process());
-            let known: BTreeSet<Pid> = runs.map(|process| process.pid).collect();
-            self.reaped.retain(|process, _| known.contains(&process.pid));
+            let runs = self.slots.values().filter_map(|slot| slot.run.as_ref());
+            let known: HashSet<&ProcessIdentity> = runs.filter_map(Run::process).collect();
+            self.reaped.retain(|process, _| known.contains(process));
         }
     }
 
@@ -691,6 +691,25 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
         // An error is as good as an event: the run is looked at.
         let _ = source.readable().await.map(|mut ready| ready.clear_ready());
         let _ = events.send(event);
+    });
+    Ok(task.abort_handle())
+}
+
+/// The same, each time that there is something new to it: a process has ended, and then was reaped.
+pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
+    source: T,
+    event: Event,
+    events: &UnboundedSender<Event>,
+) -> io::Result<tokio::task::AbortHandle> {
+    let source = readable(source)?;
+    let events = events.clone();
+    let task = tokio::spawn(async move {
+        while let Ok(mut ready) = source.readable().await {
+            ready.clear_ready();
+            if events.send(event.clone()).is_err() {
+                break;
+            }
+        }
     });
     Ok(task.abort_handle())
 }

@@ -4,9 +4,8 @@
 //! reports of ended runs in one group commit. What cannot be written is kept and tried again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
+use super::folders::private_dir;
 use crate::config::paths::Layout;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
@@ -86,7 +86,7 @@ impl Writer {
     }
 
     fn send(&self, report: &Report, newest: bool) {
-        let ended = report.exit_reason.is_some().then(|| report.run_id.clone());
+        let ended = report.is_last().then(|| report.run_id.clone());
         match (serde_json::to_vec_pretty(report), &self.sender) {
             (Ok(mut bytes), Some(sender)) => {
                 bytes.push(b'\n');
@@ -100,6 +100,13 @@ impl Writer {
 }
 
 impl Writer {
+    /// Has what could not be written tried again now.
+    pub fn try_again(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Order::Flush(mpsc::channel().0));
+        }
+    }
+
     /// Waits until all that was handed over is on disk, or was tried.
     pub fn flush(&self) {
         let (done, wait) = mpsc::channel();
@@ -262,12 +269,4 @@ fn prune(folder: &Path, keep: usize) -> io::Result<()> {
     names.sort();
     let surplus = names.len().saturating_sub(keep);
     names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
-}
-
-/// Makes a folder, and those above it, for nobody but us.
-///
-/// # Errors
-/// With the path.
-pub fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(|error| at(path, error))
 }

@@ -7,9 +7,14 @@
 #[path = "../supervise/harness.rs"]
 mod harness;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../attach/ground.rs"]
+mod observing;
+
 // Named as the lane, so that `cargo test -- --skip cgroup2::` leaves out what runs there.
 #[path = "."]
 mod cgroup2 {
+    mod attached;
     mod clock;
     mod edits;
     mod ends;

@@ -29,9 +29,16 @@ fn a_renamed_file_starts_at_once_and_its_report_is_current_at_every_stage() {
     assert_eq!(events(&report), ["starting".to_owned(), format!("running, pid {}", live.pid())]);
     assert_eq!(report["events"][0]["state"], "starting");
     assert!(report["started_at"].is_string(), "{report:#}");
-    for open in
-        ["ended_at", "duration_sec", "exit_code", "signal", "exit_reason", "platform_sla", "next_start_at"]
-    {
+    for open in [
+        "ended_at",
+        "duration_sec",
+        "exit_code",
+        "signal",
+        "exit_observed_by",
+        "exit_reason",
+        "platform_sla",
+        "next_start_at",
+    ] {
         assert!(report[open].is_null(), "{open} is not known while it runs: {report:#}");
     }
     assert!(site.history("clip").is_empty(), "a run that lives is no history");
@@ -40,7 +47,7 @@ fn a_renamed_file_starts_at_once_and_its_report_is_current_at_every_stage() {
     let report = site.await_state("clip", "completed");
     let keys: BTreeSet<&str> = report.as_object().expect("an object").keys().map(String::as_str).collect();
     let contract = "schema job_id run_id mode state intent sla_eligible tags command pid started_at ended_at \
-        duration_sec exit_code signal exit_reason platform_sla platform_sla_reason constraints drift_corrected usage restarts \
+        duration_sec exit_code signal exit_observed_by exit_reason platform_sla platform_sla_reason constraints drift_corrected usage restarts \
         events next_start_at";
     assert_eq!(keys, contract.split_whitespace().collect());
     let text = |key: &str| report[key].as_str().unwrap_or_else(|| panic!("{key} is a text: {report:#}"));
@@ -49,6 +56,7 @@ fn a_renamed_file_starts_at_once_and_its_report_is_current_at_every_stage() {
     assert_eq!((text("exit_reason"), text("platform_sla_reason")), ("success", "success"));
     assert_eq!((&report["sla_eligible"], &report["platform_sla"]), (&true.into(), &true.into()));
     assert_eq!((&report["exit_code"], &report["signal"]), (&0.into(), &Value::Null));
+    assert_eq!(text("exit_observed_by"), "parent");
     assert_eq!((&report["pid"], &report["restarts"]), (&live.pid().into(), &0.into()));
     assert_eq!(report["tags"]["customer"], "acme");
     assert_eq!(report["command"][0], "/bin/sh");

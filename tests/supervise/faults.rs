@@ -10,7 +10,6 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
@@ -18,10 +17,7 @@ use serde_json::Value;
 use crate::harness::{Live, Site, await_true, chmod, identify, lives, send, shell, sleeper};
 
 /// How the alarm of every condition begins to say what it means.
-const ALARM: &str = "workloads run on, and what cannot be done is tried again every 5 s";
-
-/// As long as two more attempts take, of which nothing may be told.
-const TWO_MORE: Duration = Duration::from_millis(10_500);
+const ALARM: &str = "workloads run on, and what cannot be done is tried again every 5 s and on SIGHUP";
 
 /// A user that nobody is, so that no other process counts as its.
 const NOBODY_ELSE: u32 = 54_321;
@@ -136,7 +132,9 @@ impl Jobs {
 /// That the condition is told once, with its cause and what to do, however often it is tried again.
 fn assert_one_alarm(site: &Site, cause: &str, advice: &str) {
     site.await_log(ALARM);
-    std::thread::sleep(TWO_MORE);
+    // Four more attempts, of which nothing may be told.
+    site.settle_by_scan();
+    site.settle_by_scan();
     let log = site.log();
     let bad: Vec<&str> = log.lines().filter(|line| line.contains("ERROR") || line.contains("WARN")).collect();
     let of_it: Vec<&&str> = bad.iter().filter(|line| line.contains(cause)).collect();
@@ -161,6 +159,7 @@ fn a_full_disk_is_one_alarm_and_what_it_kept_back_is_made_up_for() {
         // An edit waits for the disk, and is made up for, too.
         site.put("steady", &sleeper("[constraints]\nnice = 2"));
         fs::remove_file(&filler).expect("removed");
+        site.settle_by_scan();
         site.await_log("over: no space on the disk");
         site.await_event("steady", "changed in place: constraints.nice");
         jobs.assert_made_up_for(site);
@@ -181,6 +180,7 @@ fn a_disk_that_became_read_only_is_one_alarm_and_what_it_kept_back_is_made_up_fo
         assert_one_alarm(site, "Read-only file system", "mount it read-write");
         assert_eq!(site.runs("new"), 0);
         run("umount", &[state]).expect("unmounted");
+        site.settle_by_scan();
         site.await_log("over: a read-only file system");
         jobs.assert_made_up_for(site);
         jobs.assert_the_next_one_agrees(site);
@@ -212,7 +212,9 @@ fn without_descriptors_nothing_is_taken_for_what_it_is_not() {
 /// Beside the alarm, what is wrong with job files and folders is told where that always is.
 fn assert_one_alarm_but_for_files(site: &Site) {
     site.await_log(ALARM);
-    std::thread::sleep(TWO_MORE);
+    // Four more attempts, of which nothing may be told.
+    site.settle_by_scan();
+    site.settle_by_scan();
     assert_eq!(site.said(ALARM), 1, "{}", site.log());
     let log = site.log();
     let of_runs = |line: &&str| line.contains("Too many open files") && !line.contains("/jobs.d");
@@ -262,6 +264,7 @@ fn a_refused_fork_is_one_alarm_and_the_start_is_owed() {
     assert_one_alarm(&site, "Resource temporarily unavailable", "TasksMax=");
     assert_eq!(site.runs("new"), 0, "nothing ran, so there is no run");
     limit("4096");
+    site.settle_by_scan();
     site.await_log("over: no processes");
     site.running("new");
     assert_eq!(site.runs("new"), 1);
