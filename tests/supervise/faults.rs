@@ -217,7 +217,7 @@ fn assert_one_alarm_but_for_files(site: &Site) {
     site.settle_by_scan();
     assert_eq!(site.said(ALARM), 1, "{}", site.log());
     let log = site.log();
-    let of_runs = |line: &&str| line.contains("Too many open files") && !line.contains("/jobs.d");
+    let of_runs = |line: &&str| line.contains("Too many open files") && !line.contains("s.d");
     assert_eq!(log.lines().filter(of_runs).count(), 1, "{log}");
     assert!(log.contains("raise the supervisor's limit (LimitNOFILE="), "{log}");
 }
