@@ -37,7 +37,7 @@ use crate::model::ids::{JobId, RunId};
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
-use crate::reconcile::plan::{Action, Wanted, plan};
+use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
 
 /// Between two looks at everything, for what no event told.
@@ -357,7 +357,8 @@ impl Daemon {
                 remove(job, dir);
             }
             Ok(sighting) => {
-                let run = Run::resume(self, dir, sighting);
+                let mut run = Run::resume(self, dir, sighting);
+                run.note_what_is_left(&Phase::Ending);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
                 self.verify_constraints(job);
@@ -705,8 +706,10 @@ pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
     let events = events.clone();
     let task = tokio::spawn(async move {
         while let Ok(mut ready) = source.readable().await {
+            // What hung up stays readable for ever, and has nothing new to tell.
+            let last = ready.ready().is_read_closed();
             ready.clear_ready();
-            if events.send(event.clone()).is_err() {
+            if events.send(event.clone()).is_err() || last {
                 break;
             }
         }

@@ -46,6 +46,9 @@ use crate::wrapper;
 /// How long what was sent SIGKILL has to be gone. What takes longer has its cgroup until the next resync.
 const DYING: Duration = Duration::from_millis(100);
 
+/// How long what a lost wrapper's run left behind is waited for after the first SIGKILL: as long as by a wrapper.
+const REFUSES: Duration = Duration::from_secs(5);
+
 /// A run, as far as this supervisor knows it.
 pub struct Run {
     /// What the plan sees.
@@ -200,6 +203,7 @@ impl Run {
                 } else {
                     self.conclude(*exited);
                 }
+                (self.workload, self.orphan) = (None, None);
                 None
             }
         }
@@ -364,6 +368,25 @@ impl Run {
         effort::read(main, &others).ok()
     }
 
+    /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.
+    pub(super) fn note_what_is_left(&mut self, was: &Phase) {
+        let ended = matches!(self.seen.phase, Phase::Ended { at: Some(_), reported: false, .. });
+        // What we did not start, we never end.
+        let ours = self.spec.attached.is_none() && !self.seen.released;
+        let cgroup = self.spec.cgroup.as_ref().filter(|_| ended && ours);
+        if cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty()) {
+            return;
+        }
+        let (asked, killed) = match was {
+            Phase::Left { asked, killed } => (*asked, *killed),
+            _ => (None, None),
+        };
+        let patience = self.seen.job.stop.timeout + REFUSES;
+        if asked.is_none_or(|asked| clock::boot() < asked + patience) {
+            self.seen.phase = Phase::Left { asked, killed };
+        }
+    }
+
     /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
     /// that was lost.
     pub(super) fn close_cgroup(&self) {
@@ -430,6 +453,7 @@ impl Daemon {
             Action::Stop { reason } => self.stop(job, reason),
             Action::Look => self.look_at_effort(job),
             Action::Remind => self.remind(job),
+            Action::StopLeft => self.stop_left(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
             Action::LetGo => self.let_go(job),
@@ -672,14 +696,30 @@ impl Daemon {
         Ok(())
     }
 
+    fn stop_left(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let (Phase::Left { asked, .. }, Some(cgroup)) = (&mut run.seen.phase, &run.spec.cgroup) else {
+            return Ok(());
+        };
+        let (now, signal) = (clock::now(), run.seen.job.stop.signal);
+        *asked = Some(now.boot);
+        let sent = cgroup::signal(cgroup, signal, &[])?;
+        let text = format!("ended; {signal} sent to {sent} processes that it left behind");
+        info!(job = %job, run = %run.seen.id, "{text}");
+        run.report.event(now.wall, State::Running, text);
+        self.publish(job);
+        Ok(())
+    }
+
     fn kill(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let Some(started) = run.started.clone() else { return Ok(()) };
         let now = clock::now();
-        let first = run.seen.stop.is_some_and(|stop| stop.killed.is_none());
-        if let Some(stop) = &mut run.seen.stop {
-            stop.killed = Some(now.boot);
-        }
+        let last = match &mut run.seen {
+            Observed { phase: Phase::Left { killed, .. }, .. } => killed.replace(now.boot),
+            Observed { stop: Some(stop), .. } => stop.killed.replace(now.boot),
+            _ => None,
+        };
         let mut killed = 0;
         if let Some(cgroup) = &run.spec.cgroup {
             killed = cgroup::procs(cgroup)?.len();
@@ -687,7 +727,7 @@ impl Daemon {
         }
         // What is not in the cgroup, or all of it where there is none.
         killed += process::kill_family(Some(&started.wrapper), &started.process)?;
-        if first {
+        if last.is_none() {
             let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
             warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
             run.report.event(now.wall, State::Running, text);
@@ -840,7 +880,9 @@ impl Daemon {
         }
         let had_started = run.started.is_some();
         let was_orphaned = run.orphan.is_some();
+        let was = run.seen.phase.clone();
         let watched = run.absorb(sighting);
+        run.note_what_is_left(&was);
         // An orphan is watched on: it has two things to tell, that it ended and that it was reaped.
         let goes_on = was_orphaned && matches!(watched, Some(Watched::Orphan(_))) && !run.gives_no_event();
         if !goes_on {
