@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 /// Which modules a module may use. `lib.rs` only lists them; programs in `bin` may use all, and are
 /// the only ones that set up telemetry.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("abort", &[]),
     ("model", &[]),
     ("config", &["model"]),
     ("reconcile", &["model"]),
-    ("runs", &["model"]),
+    ("runs", &["abort", "model"]),
     ("telemetry", &["config"]),
     ("lint", &["model", "config", "linux"]),
     ("linux", &["model"]),
-    ("wrapper", &["model", "runs", "linux"]),
-    ("supervisor", &["model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
+    ("wrapper", &["abort", "model", "runs", "linux"]),
+    ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
 ];
 
 /// Files (or folders) whose results depend on their arguments alone.
@@ -42,7 +43,7 @@ const CLOCKS: &[&str] =
     &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "libc::clock_gettime"];
 
 /// What makes up the wrapper, of which one runs per job: small, so without a runtime.
-const WRAPPER: &[&str] = &["wrapper/", "linux/", "runs/", "model/", "bin/ffrtmp.rs"];
+const WRAPPER: &[&str] = &["abort.rs", "wrapper/", "linux/", "runs/", "model/", "bin/ffrtmp.rs"];
 
 /// The only files with `unsafe` in them. That each use says why it is sound is clippy's
 /// `undocumented_unsafe_blocks`, which Cargo.toml turns on.

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::abort;
+
 /// Replaces a file: readers see the old bytes or the new ones. Survives this process, not a power cut.
 /// The file is readable by its owner only.
 ///
@@ -96,8 +98,10 @@ impl<'a> Draft<'a> {
     }
 
     fn publish(mut self) -> io::Result<()> {
+        abort::at_draft(self.target);
         fs::rename(&self.temporary, self.target)?;
         self.published = true;
+        abort::at_published(self.target);
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ use super::notify::Manager;
 use super::watch::{Notice, Watch};
 use super::writer::{Filed, Writer, private_dir};
 use super::{cgroups, lock, observed};
+use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
@@ -135,10 +136,13 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
         private_dir(folder).context("cannot make the supervisor's own folders")?;
     }
+    abort::at(Point::FoldersMade);
     let _lock = lock::take(&layout.lock())?;
+    abort::at(Point::StateLocked);
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
     let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
+    abort::at(Point::CgroupsOpened);
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         warn!("cannot become a subreaper, so an orphaned workload's exit code may be lost: {error}");
     }
@@ -194,6 +198,7 @@ impl Daemon {
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
         self.take_over();
+        abort::at(Point::TakenOver);
         self.rescan();
         loop {
             self.settle_all();
@@ -266,6 +271,7 @@ impl Daemon {
             let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
             for dir in older {
                 self.close_book(&job, dir, began);
+                abort::at(Point::BookClosed);
             }
             if let Some(dir) = newest {
                 self.take_over_run(&job, dir);
@@ -297,6 +303,7 @@ impl Daemon {
                 let run = Run::resume(self, dir, sighting);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
+                abort::at(Point::RunTakenOver);
                 self.verify_constraints(job);
             }
             Err(observed::Blind::NeverBegan) => {

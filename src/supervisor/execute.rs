@@ -15,6 +15,7 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
 use super::observed::{self, Sighting, Standing};
 use super::survey;
+use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
 use crate::linux::priority::{self, Attempt, Members};
@@ -180,6 +181,7 @@ impl Run {
         if let Err(error) = self.dir.write_exited(&exited) {
             warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
         }
+        abort::at(Point::EndConcluded);
         self.ended = Some(exited);
     }
 
@@ -322,7 +324,9 @@ impl Daemon {
         };
         let (cgroup, limits) = match self.cgroups.create(job.id.as_str()) {
             Ok(cgroup) => {
+                abort::at(Point::CgroupMade);
                 let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
+                abort::at(Point::LimitsSet);
                 (Some(cgroup), limits)
             }
             Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
@@ -344,6 +348,7 @@ impl Daemon {
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))
         })?;
+        abort::at(Point::SpecWritten);
         let text = why.describe().to_owned();
         let report = Report::starting(job, run_id.clone(), history.restarts, now.wall, text);
         let seen = Observed {
@@ -370,6 +375,7 @@ impl Daemon {
             Some(error) => Some(error),
             None => match wrapper::launch(&self.wrapper, &run.dir, lock) {
                 Ok((_, ready)) => {
+                    abort::at(Point::WrapperLaunched);
                     let event = Event { job: job.id.clone(), run: run_id };
                     match tell_when_readable(ready, event, &self.events) {
                         Ok(watch) => run.watch = Some(watch),
@@ -394,6 +400,7 @@ impl Daemon {
             run.ended = Some(exited);
         }
         self.writer.put(&run.report);
+        abort::at(Point::StartReported);
         let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
         if let Some(old) = old {
             self.discard(old);
@@ -407,6 +414,7 @@ impl Daemon {
         debug_assert!(!needs_restart(changes));
         let spec = Spec { job: (**declared).clone(), released: false, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
+        abort::at(Point::EditRecorded);
         let before = std::mem::replace(&mut run.spec, spec).job;
         run.seen.job = Arc::clone(declared);
         let let_go = std::mem::replace(&mut run.seen.released, false);
@@ -416,6 +424,7 @@ impl Daemon {
         {
             run.report.constraints = run.enforce(started, before.in_force(), &why);
         }
+        abort::at(Point::EditInForce);
         run.report.describe(declared);
         let now = clock::now().wall;
         let mut tell = |text: String| {
@@ -445,10 +454,12 @@ impl Daemon {
         if let Err(error) = run.dir.write_stopping(&Stopping { version: VERSION, at: now, reason, signal }) {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
+        abort::at(Point::StopRecorded);
         let sent = match PidFd::open(&started.process)? {
             Some(process) => process.send(signal)?,
             None => false,
         };
+        abort::at(Point::StopSent);
         run.seen.stop = Some(StopAsked { reason, at: now.boot, killed: None });
         let text = match sent {
             true => format!("{signal} sent to pid {}: {}", started.process.pid, reason.describe()),
@@ -473,8 +484,10 @@ impl Daemon {
             killed = cgroup::procs(cgroup)?.len();
             cgroup::kill(cgroup)?;
         }
+        abort::at(Point::CgroupKilled);
         // What is not in the cgroup, or all of it where there is none.
         killed += process::kill_family(Some(&started.wrapper), &started.process)?;
+        abort::at(Point::RunKilled);
         if first {
             let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
             warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
@@ -488,6 +501,7 @@ impl Daemon {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let spec = Spec { released: true, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
+        abort::at(Point::ReleaseRecorded);
         (run.spec, run.seen.released) = (spec, true);
         let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
         info!(job = %job, run = %run.seen.id, "{text}");
@@ -530,6 +544,7 @@ impl Daemon {
         run.report.end(ended.wall, lasted, usage, verdict);
         run.report.next_start_at = next_start(outlook);
         self.publish(job);
+        abort::at(Point::EndReported);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info, warn};
 
+use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
@@ -199,6 +200,7 @@ impl Desk {
             }
         }
         let results = durable::write_many_durable(&files);
+        abort::at(Point::ReportsWritten);
         let mut failed: Vec<&Path> = Vec::new();
         for ((path, _), result) in files.iter().zip(results) {
             if let Err(error) = result {

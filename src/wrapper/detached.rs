@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, counters};
 use crate::linux::priority::{self, Members};
 use crate::linux::{clock, process, rlimits, spawn, sys};
@@ -57,6 +58,7 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    abort::at(Point::WrapperBegun);
     let begun = match begin(&run, &lock, &ready) {
         Ok(begun) => begun,
         Err(Failure { run_id, error }) => {
@@ -65,10 +67,14 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
         }
     };
     drop(ready);
+    abort::at(Point::WorkloadReleased);
     record(&run, &wait(&begun, run_id_of(&run)));
+    abort::at(Point::ExitedWritten);
     end_leftovers(&run, &begun);
+    abort::at(Point::LeftoversEnded);
     // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
     let _ = begun.cgroup.as_ref().map(cgroup::remove);
+    abort::at(Point::CgroupRemoved);
     drop(lock);
     ExitCode::SUCCESS
 }
@@ -104,6 +110,7 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Begun, Failure
     let of_run = |error| Failure { run_id: run_id_of(run), error };
     let null =
         detach(lock, ready).map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
+    abort::at(Point::WrapperDetached);
     let spec = match run.spec() {
         Ok(Some(spec)) => spec,
         Ok(None) => {
@@ -114,6 +121,7 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Begun, Failure
             return Err(of_run(StartError { stage: Stage::Record, errno: None, detail: error.to_string() }));
         }
     };
+    abort::at(Point::SpecRead);
     start(run, &spec, &null).map_err(|error| Failure { run_id: spec.run_id.clone(), error })
 }
 
@@ -150,6 +158,7 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError>
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
     let held = spawn::start(plan, spec.cgroup.as_ref(), null.as_fd(), output.as_fd())?;
+    abort::at(Point::WorkloadForked);
     let proc_failed = |error: io::Error| failed(Stage::Record, "identifying the new process", &error);
     let main = process::identify(held.pid())
         .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
@@ -186,6 +195,7 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError>
     };
     let cpu_limit = exec.rlimits.get(&rlimit::Resource::Cpu).and_then(|_| rlimits::cpu_time(main.pid));
     run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
+    abort::at(Point::StartedWritten);
     held.go()?;
     leave_cgroup(spec.cgroup.as_ref());
     Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline, cpu_limit })
@@ -266,6 +276,7 @@ fn wait(begun: &Begun, run_id: RunId) -> Exited {
         let io = read_io(pid);
         let raised = begun.cpu_limit.and_then(|before| rlimits::cpu_time(pid)?.checked_sub(before));
         let Ok(reaped) = sys::reap(pid) else { continue };
+        abort::at(Point::WorkloadReaped);
         let at = clock::now();
         // A kill for memory was counted before the signal was sent.
         let (mut evidence, used) = counters::read(begun.cgroup.as_ref()).since(&begun.baseline);
