@@ -101,6 +101,7 @@ impl Place {
             cgroup: None,
             limits: Vec::new(),
             released: false,
+            attached: None,
         };
         Self { dir, spec }
     }

@@ -20,7 +20,7 @@ use crate::model::cpus::CpuSet;
 use crate::model::ids::{JobId, NameError, check_name};
 use crate::model::job::{
     Attach, Exec, Intent, Job, Lifecycle, Match, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop,
-    Timeouts, Workload,
+    Target, Timeouts, Workload,
 };
 use crate::model::process::Pid;
 use crate::model::rlimit::{Resource, Rlimit, RlimitError};
@@ -442,12 +442,12 @@ fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
     };
     layer.exec.working_dir.iter_mut().for_each(&mut path);
     layer.exec.env_files.iter_mut().flatten().for_each(&mut path);
-    match &mut layer.attach {
-        Some(Attach::PidFile(file)) => path(file),
-        Some(Attach::Match(Match { name, args, user, .. })) => {
+    match layer.attach.as_mut().map(|attach| &mut attach.target) {
+        Some(Target::PidFile(file)) => path(file),
+        Some(Target::Match(Match { name, args, user, .. })) => {
             [name, args, user].into_iter().flatten().for_each(&mut *change);
         }
-        Some(Attach::Pid(_)) | None => {}
+        Some(Target::Pid(_)) | None => {}
     }
     layer.exec.command.iter_mut().flatten().for_each(&mut *change);
     layer.exec.env.values_mut().for_each(&mut *change);
@@ -598,13 +598,15 @@ impl Reader {
             );
             return None;
         }
+        let of = |target| Attach { target, all: false, relocate: false };
         if let Some(number) = self.integer("attach.pid", table.pid, 2, 4_194_304) {
-            return u32::try_from(number).ok().and_then(Pid::new).map(Attach::Pid);
+            let pid = u32::try_from(number).ok().and_then(Pid::new)?;
+            return Some(of(Target::Pid(pid)));
         }
         if let Some(file) = self.path("attach.pid_file", table.pid_file.as_ref()) {
-            return Some(Attach::PidFile(file));
+            return Some(of(Target::PidFile(file)));
         }
-        table.match_.as_ref().and_then(|fit| self.matching(fit)).map(Attach::Match)
+        table.match_.as_ref().and_then(|fit| self.matching(fit)).map(Target::Match).map(of)
     }
 
     fn matching(&mut self, table: &MatchTable) -> Option<Match> {
@@ -613,6 +615,7 @@ impl Reader {
             args: self.text("attach.match.args", table.args.as_ref()),
             user: self.text("attach.match.user", table.user.as_ref()),
             min_runtime: self.duration("attach.match.min_runtime", table.min_runtime.as_ref()),
+            ..Match::default()
         };
         if fit.name.is_none() && fit.args.is_none() && fit.user.is_none() {
             self.error(

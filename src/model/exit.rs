@@ -40,6 +40,8 @@ pub struct StartError {
 pub enum Stage {
     /// Making the run directory and its records.
     Record,
+    /// Taking over a running process.
+    Attach,
     /// Reading the env files.
     Environment,
     /// Starting the wrapper.
@@ -74,6 +76,8 @@ pub enum LostCause {
     HostRebooted,
     /// The record of the run cannot be read.
     RecordDamaged,
+    /// It was no child of ours, and this kernel did not tell us (see `linux::exits`).
+    NotTold,
 }
 
 /// Why we ended a run.
@@ -218,6 +222,10 @@ fn judge_end(job: &Job, ended: &Ended, stop: Option<StopReason>) -> Verdict {
             lost("host_rebooted", "the host was started anew while the job ran")
         }
         Ended::Lost(LostCause::RecordDamaged) => lost("exit_lost", "the record of the run cannot be read"),
+        Ended::Lost(LostCause::NotTold) => lost(
+            "exit_lost",
+            "it ended, and the kernel did not tell how: it was another process's child (Linux 6.15 tells)",
+        ),
         Ended::NotStarted(error) => Verdict {
             state: State::Failed,
             exit_code: None,

@@ -67,6 +67,15 @@ impl Job {
         }
     }
 
+    /// The process that it takes over, for an attach job.
+    #[must_use]
+    pub fn attach(&self) -> Option<&Attach> {
+        match &self.workload {
+            Workload::Attach(attach) => Some(attach),
+            Workload::Exec(_) => None,
+        }
+    }
+
     /// What it asks of the kernel now: this is what is enforced.
     #[must_use]
     pub fn in_force(&self) -> &Constraints {
@@ -132,15 +141,29 @@ pub struct Exec {
     pub output: Output,
 }
 
-/// Which running process an attach job governs.
+/// Which running process an attach job governs, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attach {
+    /// The process, or the rule that it fits.
+    pub target: Target,
+    /// Every process that fits is governed, each as a run of its own, `<job>@<pid>`; else the one that
+    /// has been running longest.
+    #[serde(default)]
+    pub all: bool,
+    /// A process that shares its cgroup with others is moved into one of its own.
+    #[serde(default, rename = "move")]
+    pub relocate: bool,
+}
+
+/// Which process is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Attach {
-    /// The process with this number.
+pub enum Target {
+    /// The one with this number.
     Pid(Pid),
-    /// The process whose number a file holds.
+    /// The one whose number a file holds.
     PidFile(PathBuf),
-    /// The process that fits.
+    /// One that fits.
     Match(Match),
 }
 
@@ -150,10 +173,18 @@ pub enum Attach {
 pub struct Match {
     /// Its name (`/proc/PID/comm`).
     pub name: Option<String>,
+    /// The program that it executes (`/proc/PID/exe`).
+    pub exe: Option<PathBuf>,
     /// A regular expression that its arguments, joined by spaces, contain.
     pub args: Option<String>,
-    /// The user it runs as.
+    /// The user it runs as: name or number.
     pub user: Option<String>,
+    /// The name of its parent.
+    pub parent: Option<String>,
+    /// The cgroup that it is in, or that is above it: a path in its hierarchy, such as `/user.slice`.
+    pub cgroup: Option<String>,
+    /// The systemd unit that it is in, such as `obs.service`.
+    pub unit: Option<String>,
     /// The least time it has been running.
     #[serde(with = "optional_millis")]
     pub min_runtime: Option<Duration>,

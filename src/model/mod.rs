@@ -1,5 +1,6 @@
 //! PURE nouns: what a job, a run, a constraint, an exit and a report are. No input, no output, no clock.
 
+pub mod attached;
 pub mod cgroup;
 pub mod constraints;
 pub mod cpus;

@@ -453,10 +453,13 @@ pub mod tests {
 
     #[test]
     fn what_we_did_not_start_is_never_ended() {
-        use crate::model::job::Attach;
+        use crate::model::job::{Attach, Target};
         use crate::model::process::Pid;
         let mut attached = running("[timeouts]\nrun = \"1s\"\n");
-        let of = |pid| Workload::Attach(Attach::Pid(Pid::new(pid).expect("a pid")));
+        let of = |pid| {
+            let target = Target::Pid(Pid::new(pid).expect("a pid"));
+            Workload::Attach(Attach { target, all: false, relocate: false })
+        };
         let with = |pid| Arc::new(Job { workload: of(pid), ..(*attached.job).clone() });
         let (mine, other) = (with(7), with(8));
         attached.job = Arc::clone(&mine);

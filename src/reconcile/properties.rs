@@ -19,7 +19,7 @@ use super::plan::{self, Action, Observed, Outlook, Phase, Plan, StartReason, Sto
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, Verdict, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::job::{Attach, Job, OnRemove, RestartPolicy, StartLimit, Workload};
+use crate::model::job::{Attach, Job, OnRemove, RestartPolicy, StartLimit, Target, Workload};
 use crate::model::process::Pid;
 use crate::model::time::{BootTime, Moment, WallTime};
 use crate::model::zones::Zones;
@@ -342,7 +342,8 @@ impl<'a> Host<'a> {
         let mut job = job("a", &text);
         if self.attached {
             // As the resolver has it: an attached workload is always left.
-            job.workload = Workload::Attach(Attach::Pid(Pid::new(100 + u32::from(self.program)).unwrap()));
+            let target = Target::Pid(Pid::new(100 + u32::from(self.program)).unwrap());
+            job.workload = Workload::Attach(Attach { target, all: false, relocate: false });
             job.stop.on_remove = OnRemove::Leave;
         } else if let Workload::Exec(exec) = &mut job.workload {
             exec.command.push(self.program.to_string());

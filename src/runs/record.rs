@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::attached::Attached;
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::ConstraintStatus;
 use crate::model::evidence::{Counters, Evidence};
@@ -53,6 +54,9 @@ pub struct Spec {
     /// The workload was let go (`stop.on_remove`): it runs without us, also under the next supervisor.
     #[serde(default)]
     pub released: bool,
+    /// For an attach job: the process, and what it was like before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attached>,
 }
 
 /// `started.json`: written by the wrapper when the workload's process exists and is set up,

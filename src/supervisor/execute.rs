@@ -344,6 +344,7 @@ impl Daemon {
             cgroup,
             limits,
             released: false,
+            attached: None,
         };
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))

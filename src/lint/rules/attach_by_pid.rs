@@ -2,7 +2,7 @@
 
 use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
-use crate::model::job::{Attach, Workload};
+use crate::model::job::Target;
 
 pub static RULE: Rule = Rule {
     code: "attach-by-pid",
@@ -36,7 +36,7 @@ match = { name = "obs", user = "alice" }
 };
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
-    if let Workload::Attach(Attach::Pid(_)) = context.job.workload {
+    if let Some(Target::Pid(_)) = context.job.attach().map(|attach| &attach.target) {
         let message = "this number belongs to another process as soon as this one has ended";
         let help = "use `pid_file` or `match`, which find the process again";
         problems.push(RULE.problem(value("attach.pid"), message).help(help));

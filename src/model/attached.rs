@@ -1,0 +1,71 @@
+//! A process that was taken over: who it is, where its limits are kept, and what everything was like
+//! before. Recorded before the first change, so that whoever lets it go can restore it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::process::{Pid, ProcessIdentity};
+
+/// A process that was taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The process.
+    pub process: ProcessIdentity,
+    /// The program and its arguments, as it shows them (`/proc/PID/cmdline`).
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Where its limits are kept.
+    pub place: Place,
+    /// What it and its descendants had before, as far as the constraints change it.
+    #[serde(default)]
+    pub before: Vec<Before>,
+}
+
+/// Where the limits of a process are kept that we did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// In its own cgroup, in which nobody else is: it stays where it is. The cgroup is that of the spec.
+    /// Each file that we may write, and what it held.
+    Stays {
+        /// File and content, in the order of restoring.
+        before: Vec<(PathBuf, String)>,
+    },
+    /// In a cgroup of ours, into which it is moved with its descendants.
+    Moved,
+    /// Nowhere: limits of a cgroup are not in force for it, and why.
+    None(String),
+}
+
+/// What a process had before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// The process.
+    pub process: ProcessIdentity,
+    /// The directories of its cgroups, one for each hierarchy that we move it in.
+    #[serde(default)]
+    pub cgroups: Vec<PathBuf>,
+    /// `/proc/PID/oom_score_adj`.
+    #[serde(default)]
+    pub oom_score_adj: Option<i16>,
+    /// Its threads.
+    #[serde(default)]
+    pub threads: Vec<ThreadBefore>,
+}
+
+/// What a thread had before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadBefore {
+    /// Its number.
+    pub thread: Pid,
+    /// Its nice value.
+    #[serde(default)]
+    pub nice: Option<i8>,
+    /// The CPUs that it may run on, as `cpus` is written.
+    #[serde(default)]
+    pub cpus: Option<String>,
+    /// Its I/O priority as ioprio_get(2) gives it.
+    #[serde(default)]
+    pub io_priority: Option<i32>,
+}
