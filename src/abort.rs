@@ -140,6 +140,7 @@ points! {
 mod armed {
     use std::ffi::OsStr;
     use std::fs::OpenOptions;
+    use std::io::Write;
     use std::path::Path;
     use std::process::Command;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -148,8 +149,8 @@ mod armed {
 
     use super::Point;
 
-    /// `NAME`, `NAME:N` or `NAME:N:MARK`: the point, at which time a process passes it, and a file that is
-    /// made then; no process ends if it is there already.
+    /// `NAME`, `NAME:N` or `NAME:N:MARK`: the point, the how manieth time that a process passes it, and a
+    /// file that is made then, with the command line; no process ends if it is there already.
     const VARIABLE: &str = "FFRTMP_ABORT_AT";
 
     /// Ends this process if a test wants that here. No destructor runs, nothing is flushed.
@@ -164,7 +165,12 @@ mod armed {
         if PASSED.fetch_add(1, Ordering::Relaxed) + 1 != number {
             return;
         }
-        let first = |mark| OpenOptions::new().write(true).create_new(true).open(mark).is_ok();
+        let first = |mark| {
+            let file = OpenOptions::new().write(true).create_new(true).open(mark);
+            // Who it is: of wrappers the run, too.
+            let who: Vec<String> = std::env::args().collect();
+            file.is_ok_and(|mut file| file.write_all(who.join(" ").as_bytes()).is_ok())
+        };
         if parts.next().is_none_or(first) {
             let _ = raise(Signal::SIGKILL);
         }

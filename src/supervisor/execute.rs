@@ -322,15 +322,16 @@ impl Daemon {
             Ok(environment) => (environment, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let (cgroup, limits) = match self.cgroups.create(job.id.as_str()) {
+        let cgroup = self.cgroups.create(job.id.as_str());
+        abort::at(Point::CgroupMade);
+        let (cgroup, limits) = match cgroup {
             Ok(cgroup) => {
-                abort::at(Point::CgroupMade);
                 let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
-                abort::at(Point::LimitsSet);
                 (Some(cgroup), limits)
             }
             Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
         };
+        abort::at(Point::LimitsSet);
         let spec = Spec {
             version: VERSION,
             run_id: run_id.clone(),
