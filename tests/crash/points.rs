@@ -26,28 +26,41 @@ const LAUNCHED: &str = "wrapper-launched:6";
 /// A job was started again; its run before is still there.
 const FOLLOWED: &str = "start-reported:7";
 
-/// On which occasions to end a process at a point: at the how manieth pass, and after which point
-/// another has ended before. Every point has one: the compiler sees to that.
-fn occasions(point: Point) -> &'static [(u32, Option<&'static str>)] {
+/// When to end a process at a point: at the how manieth pass.
+#[derive(Debug, Clone, Copy)]
+enum Occasion {
+    /// As soon as it comes to that.
+    First(u32),
+    /// After another has ended at this point.
+    After(&'static str, u32),
+    /// And the jobs are removed before the next supervisor starts.
+    AndGone(u32),
+    /// When the jobs are removed.
+    AtTheEnd(u32),
+}
+
+use Occasion::{After, AndGone, AtTheEnd, First};
+
+/// The occasions for each point. Every point has one: the compiler sees to that.
+fn occasions(point: Point) -> &'static [Occasion] {
     match point {
         // Of the first supervisor, and of one that finds runs.
         Point::FoldersMade
         | Point::StateLocked
         | Point::CgroupsDrafted
         | Point::CgroupsOpened
-        | Point::TakenOver => &[(1, None), (1, Some(LAUNCHED))],
-        Point::RunTakenOver => &[(1, Some(LAUNCHED)), (4, Some(LAUNCHED))],
-        Point::BookClosed => &[(1, Some(FOLLOWED))],
+        | Point::TakenOver => &[First(1), After(LAUNCHED, 1)],
+        Point::RunTakenOver => &[After(LAUNCHED, 1), After(LAUNCHED, 4)],
+        Point::BookClosed => &[After(FOLLOWED, 1)],
         // The first start of a job, the last one, and one that follows another run of its job.
-        Point::JobDirMade
-        | Point::RunDirMade
-        | Point::RunLocked
-        | Point::SpecDrafted
-        | Point::SpecWritten
-        | Point::WrapperLaunched
-        | Point::StartReported => &[(1, None), (6, None), (7, None)],
-        Point::CgroupMade | Point::LimitsSet => &[(1, None), (7, None)],
-        Point::SpecRemoved | Point::RunDirRemoved => &[(1, None), (3, None)],
+        Point::RunDirMade | Point::RunLocked | Point::SpecDrafted | Point::StartReported => {
+            &[First(1), First(6), First(7)]
+        }
+        Point::JobDirMade | Point::SpecWritten | Point::WrapperLaunched => {
+            &[First(1), First(7), AndGone(6)]
+        }
+        Point::CgroupMade | Point::LimitsSet => &[First(7), AndGone(1)],
+        Point::SpecRemoved | Point::RunDirRemoved => &[First(1), AtTheEnd(3)],
         Point::WrapperBegun
         | Point::WrapperDetached
         | Point::SpecRead
@@ -55,25 +68,24 @@ fn occasions(point: Point) -> &'static [(u32, Option<&'static str>)] {
         | Point::StartedDrafted
         | Point::StartedWritten
         | Point::WorkloadReleased
-        | Point::WorkloadReaped
+        | Point::CgroupKilled
+        | Point::RunKilled
+        | Point::EditRecorded
+        | Point::EditInForce
+        | Point::ReleaseRecorded
+        | Point::EndConcluded => &[First(1)],
+        Point::WorkloadReaped
         | Point::ExitedDrafted
         | Point::ExitedWritten
         | Point::LeftoversEnded
         | Point::CgroupRemoved
-        | Point::EditRecorded
-        | Point::EditInForce
         | Point::StopDrafted
         | Point::StopRecorded
         | Point::StopSent
-        | Point::CgroupKilled
-        | Point::RunKilled
-        | Point::ReleaseRecorded
-        | Point::EndConcluded
         | Point::EndReported
-        | Point::HistoryDrafted
-        | Point::HistoryWritten
-        | Point::NewestDrafted
-        | Point::ReportsWritten => &[(1, None)],
+        | Point::ReportsWritten
+        | Point::NewestDrafted => &[First(1), AtTheEnd(1)],
+        Point::HistoryDrafted | Point::HistoryWritten => &[First(1), First(2), First(3), AtTheEnd(2)],
     }
 }
 
@@ -81,14 +93,15 @@ fn occasions(point: Point) -> &'static [(u32, Option<&'static str>)] {
 pub fn tests() -> Vec<Test> {
     let of = |point: &Point| {
         let point = *point;
-        occasions(point).iter().map(move |&(pass, before)| {
-            let name = format!("{}:{pass}", point.name());
-            let after = before.map(|before| format!(" after {before}")).unwrap_or_default();
-            let test = {
-                let name = name.clone();
-                move || Story::new(before, &name).tell()
+        occasions(point).iter().map(move |&occasion| {
+            let name = match occasion {
+                First(pass) => format!("{}:{pass}", point.name()),
+                After(before, pass) => format!("{}:{pass} after {before}", point.name()),
+                AndGone(pass) => format!("{}:{pass}, and its job is removed", point.name()),
+                AtTheEnd(pass) => format!("{}:{pass}, while all jobs are removed", point.name()),
             };
-            (format!("points::{name}{after}"), Box::new(test) as Box<dyn Fn() + Send>)
+            let test = move || Story::new(point, occasion).tell();
+            (format!("points::{name}"), Box::new(test) as Box<dyn Fn() + Send>)
         })
     };
     Point::ALL.iter().flat_map(of).collect()
@@ -97,23 +110,47 @@ pub fn tests() -> Vec<Test> {
 struct Story {
     stage: Stage,
     asked: Asked,
-    point: String,
-    all: Vec<String>,
+    occasion: Occasion,
+    /// Where processes end: `NAME:N`.
+    points: Vec<String>,
 }
 
 impl Story {
-    fn new(before: Option<&str>, point: &str) -> Self {
-        let mut stage = Stage::new();
-        let all: Vec<String> = before.into_iter().chain([point]).map(str::to_owned).collect();
-        stage.arm(&all);
-        Self { stage, asked: Asked::default(), point: point.into(), all }
+    fn new(point: Point, occasion: Occasion) -> Self {
+        let (First(pass) | After(_, pass) | AndGone(pass) | AtTheEnd(pass)) = occasion;
+        let before = if let After(before, _) = occasion { Some(before.to_owned()) } else { None };
+        let points = before.into_iter().chain([format!("{}:{pass}", point.name())]).collect();
+        Self { stage: Stage::new(), asked: Asked::default(), occasion, points }
     }
 
     fn tell(mut self) {
-        self.start();
-        for chapter in [Self::edit_in_place, Self::edit_with_restart, Self::let_go, Self::lose_a_wrapper] {
-            if self.stage.aborted(&self.point).is_none() {
-                chapter(&mut self);
+        let last = self.points.last().cloned().unwrap_or_default();
+        match self.occasion {
+            First(_) | After(..) => {
+                self.stage.arm(&self.points);
+                self.start();
+                for chapter in
+                    [Self::edit_in_place, Self::edit_with_restart, Self::let_go, Self::lose_a_wrapper]
+                {
+                    if self.stage.aborted(&last).is_none() {
+                        chapter(&mut self);
+                    }
+                }
+            }
+            AndGone(_) => {
+                self.stage.arm(&self.points);
+                // What is let go is not removed.
+                let jobs = JOBS.into_iter().filter(|job| *job != "leave").chain(["another"]);
+                jobs.for_each(|job| self.stage.put(job, &self.declared(job)));
+                self.stage.spawn();
+                self.stage.until_ended("it ends at the point");
+            }
+            AtTheEnd(_) => {
+                self.start();
+                self.edit_with_restart();
+                self.stage.kill();
+                self.stage.arm(&self.points);
+                self.stage.spawn();
             }
         }
         self.end();
@@ -169,11 +206,15 @@ impl Story {
 
     fn edit_in_place(&mut self) {
         let before = self.stage.witness().live("edited", 0).and_then(|life| life.process.clone());
-        self.stage.put("edited", &Declared { nice: 2, ..self.declared("edited") });
+        let keys = format!("description = \"edited\"\nintent = \"soak\"\n{}", self.declared("edited").keys);
+        self.stage.put("edited", &Declared { nice: 2, keys, ..self.declared("edited") });
         self.stage.until("the edit is in force, and told", |stage| {
-            let constraint = &stage.report("edited")["constraints"][0];
-            constraint["requested"] == "2" && constraint["applied"] == true
+            let report = stage.report("edited");
+            let constraint = &report["constraints"][0];
+            constraint["requested"] == "2" && constraint["applied"] == true && report["intent"] == "soak"
         });
+        let told = self.stage.report("edited").to_string();
+        assert!(!told.contains("behind our back"), "nobody did that: {told}");
         let after = self.stage.witness().live("edited", 0).and_then(|life| life.process.clone());
         assert_eq!(before, after, "it runs on");
         let pid = after.map_or(0, |process| process.pid.as_raw().unsigned_abs());
@@ -234,12 +275,14 @@ impl Story {
 
     /// Everything is removed, and nothing may be left of it.
     fn end(mut self) {
-        let stop = self.declared("leave").keys.replace("\"leave\"", "\"stop\"");
-        self.stage.put("leave", &Declared { keys: stop, ..self.declared("leave") });
-        self.stage.until("it is to be stopped", |stage| {
-            Self::spec(stage, "leave")["job"]["stop"]["on_remove"] == "stop"
-        });
-        for job in JOBS {
+        if self.stage.job_file("leave").exists() {
+            let stop = self.declared("leave").keys.replace("\"leave\"", "\"stop\"");
+            self.stage.put("leave", &Declared { keys: stop, ..self.declared("leave") });
+            self.stage.until("it is to be stopped", |stage| {
+                Self::spec(stage, "leave")["job"]["stop"]["on_remove"] == "stop"
+            });
+        }
+        for job in JOBS.into_iter().chain(["another"]) {
             self.ask(job, 0);
             self.ask(job, 1);
             self.stage.remove(job);
@@ -255,7 +298,7 @@ impl Story {
                 break;
             }
         }
-        for point in &self.all {
+        for point in &self.points {
             let Some(who) = self.stage.aborted(point) else { panic!("nothing ever came to {point}") };
             let run = who.split_whitespace().skip_while(|word| *word != "--run-dir").nth(1);
             self.asked.wrappers.extend(run.and_then(|dir| dir.rsplit('/').next()).map(str::to_owned));

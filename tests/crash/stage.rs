@@ -25,7 +25,7 @@ use super::witness::Witness;
 use super::workload::{self, Life};
 
 /// How long anything may take. Nothing is expected to take it: the machine may be busy with other tests.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(25);
 
 /// What a job file says.
 #[derive(Debug, Clone)]
@@ -142,6 +142,15 @@ impl Stage {
             }
             assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}\n{}", self.log());
             sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until a point ends the supervisor.
+    pub fn until_ended(&mut self, what: &str) {
+        let begin = Instant::now();
+        while self.runs() {
+            assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}\n{}", self.log());
+            sleep(Duration::from_millis(5));
         }
     }
 

@@ -219,6 +219,17 @@ pub fn judge(root: &Path, witness: &Witness, asked: &Asked) -> Verdict {
             verdict.unknown += 1;
         }
     }
+    // How often a job was started before is not forgotten in between.
+    let mut counted: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for (run, report) in &history {
+        let job = report["job_id"].as_str().unwrap_or_default();
+        let generation = report["tags"]["generation"].as_str().unwrap_or_default();
+        let restarts = report["restarts"].as_i64().unwrap_or(-1);
+        let before = counted.insert((job, generation), restarts);
+        if restarts != before.map_or(0, |before| before + 1) {
+            verdict.wrong.push(format!("{job} {run}: told as restart {restarts} after {before:?}"));
+        }
+    }
     for (job, report) in &newest {
         let filed = report["run_id"].as_str().and_then(|run| history.get(run));
         if filed.is_none_or(|filed| (told(filed), &filed["pid"]) != (told(report), &report["pid"])) {
