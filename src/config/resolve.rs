@@ -305,7 +305,10 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
             success_exit_codes: layer.success_exit_codes.unwrap_or_else(|| BTreeSet::from([0])),
         },
         stop: Stop {
-            signal: layer.signal.unwrap_or(Signal::TERM),
+            signal: layer.signal.unwrap_or(match &workload {
+                Workload::Exec(exec) if exec.is_gst_launch() => Signal::INT,
+                _ => Signal::TERM,
+            }),
             timeout: layer.stop_timeout.unwrap_or(Duration::from_secs(10)),
             // What we did not start, we never end.
             on_remove: if attached { OnRemove::Leave } else { layer.on_remove.unwrap_or(OnRemove::Stop) },
@@ -1143,6 +1146,10 @@ mod tests {
         assert_eq!(job.restart.policy, RestartPolicy::Never);
         assert_eq!((job.stop.signal, job.stop.timeout), (Signal::TERM, Duration::from_secs(10)));
         assert_eq!(job.stop.on_remove, OnRemove::Stop);
+        let gst =
+            |rest: &str| one(&format!("[exec]\ncommand = [\"/usr/bin/gst-launch-1.0\", \"-e\"]\n{rest}"));
+        assert_eq!(gst("").stop.signal, Signal::INT, "the one that its -e answers to");
+        assert_eq!(gst("[stop]\nsignal = \"TERM\"\n").stop.signal, Signal::TERM);
         let live = one(&format!("lifecycle = \"continuous\"\n{EXEC}"));
         assert_eq!(live.restart.policy, RestartPolicy::Always);
         let attached = one("[attach]\npid = 1234\n");

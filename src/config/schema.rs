@@ -256,7 +256,8 @@ pub struct LimitTable {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct StopTable {
-    /// Sent once, to the main process only. Default "SIGTERM".
+    /// Sent to the main process only, and a second time only if nothing comes of it. Default "SIGINT" for
+    /// gst-launch, else "SIGTERM".
     pub signal: Option<String>,
     /// How long it then has before SIGKILL goes to every process of the job. Default "10s".
     pub timeout: Option<String>,

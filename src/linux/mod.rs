@@ -1,8 +1,11 @@
 //! The kernel's side: clocks, cgroups, processes and their identity, priorities, users, spawning.
 
+pub mod census;
 pub mod cgroup;
 pub mod clock;
+pub mod effort;
 pub mod priority;
+pub mod proc_events;
 pub mod process;
 pub mod rlimits;
 pub mod spawn;

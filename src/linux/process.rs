@@ -173,12 +173,18 @@ pub fn kill_family(wrapper: Option<&ProcessIdentity>, main: &ProcessIdentity) ->
 pub(super) struct Stat {
     /// Field 1.
     pub(super) pid: Pid,
+    /// Field 2: the name of the main thread.
+    pub(super) name: Vec<u8>,
     /// Field 3: `R`, `S`, `D`, `Z`, ...
     pub(super) state: u8,
     /// Field 4; 0 for none.
     pub(super) parent: u32,
     /// Field 6: the session, by its leader's number.
     pub(super) session: u32,
+    /// Field 9: `PF_*` of include/linux/sched.h.
+    pub(super) flags: u32,
+    /// Fields 14 and 15: CPU time of all threads, in clock ticks.
+    pub(super) cpu_ticks: u64,
     /// Field 19, of the main thread.
     pub(super) nice: i8,
     /// Field 22.
@@ -192,15 +198,20 @@ impl Stat {
         let open = text.iter().position(|&byte| byte == b'(')?;
         let close = text.iter().rposition(|&byte| byte == b')')?;
         let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok().and_then(Pid::new)?;
+        let name = text.get(open + 1..close)?.to_vec();
         let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
         // The first of these is field 3.
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
-        let nice = fields.nth(12)?.parse().ok()?;
+        let flags = fields.nth(2)?.parse().ok()?;
+        let user: u64 = fields.nth(4)?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        let nice = fields.nth(3)?.parse().ok()?;
         let start_time = fields.nth(2)?.parse().ok()?;
-        Some(Self { pid, state, parent, session, nice, start_time })
+        let cpu_ticks = user.saturating_add(system);
+        Some(Self { pid, name, state, parent, session, flags, cpu_ticks, nice, start_time })
     }
 
     fn is(&self, process: &ProcessIdentity) -> bool {
@@ -211,7 +222,12 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
-    fn identity(&self) -> io::Result<ProcessIdentity> {
+    /// A thread of the kernel's own (`PF_KTHREAD`).
+    pub(super) fn is_kernel(&self) -> bool {
+        self.flags & 0x0020_0000 != 0
+    }
+
+    pub(super) fn identity(&self) -> io::Result<ProcessIdentity> {
         Ok(ProcessIdentity { pid: self.pid, start_time: self.start_time, boot_id: boot_id()? })
     }
 }
@@ -224,7 +240,7 @@ pub(super) fn stat_of(process: &ProcessIdentity) -> io::Result<Option<Stat>> {
     Ok(read_stat(process.pid)?.filter(|stat| stat.is(process)))
 }
 
-fn read_stat(pid: Pid) -> io::Result<Option<Stat>> {
+pub(super) fn read_stat(pid: Pid) -> io::Result<Option<Stat>> {
     read_stat_file(&format!("/proc/{pid}/stat"))
 }
 
@@ -244,6 +260,11 @@ fn read_stat_file(path: &str) -> io::Result<Option<Stat>> {
 /// The nice value of one thread; `None` if it is gone.
 pub(super) fn read_thread_nice(process: Pid, thread: Pid) -> io::Result<Option<i8>> {
     Ok(read_stat_file(&format!("/proc/{process}/task/{thread}/stat"))?.map(|stat| stat.nice))
+}
+
+/// The state of one thread (field 3); `None` if it is gone.
+pub(super) fn read_thread_state(process: Pid, thread: Pid) -> io::Result<Option<u8>> {
+    Ok(read_stat_file(&format!("/proc/{process}/task/{thread}/stat"))?.map(|stat| stat.state))
 }
 
 /// Whether a file below `/proc/PID` could not be read because the process is gone.
@@ -319,7 +340,9 @@ mod tests {
             b"77 (a) Z 1 (\xff\n) S 5 77 70 0 -1 4194304 1 2 3 4 5 6 7 8 20 -5 1 0 998877 1 2".to_vec();
         let stat = Stat::parse(&text).expect("a stat line");
         assert_eq!((stat.pid.to_string().as_str(), stat.state, stat.parent), ("77", b'S', 5));
-        assert_eq!((stat.session, stat.nice, stat.start_time), (70, -5, 998_877));
+        assert_eq!((stat.session, stat.flags, stat.nice, stat.start_time), (70, 4_194_304, -5, 998_877));
+        assert_eq!((stat.name.as_slice(), stat.is_kernel()), (&b"a) Z 1 (\xff\n"[..], false));
+        assert_eq!(stat.cpu_ticks, 5 + 6);
         text.truncate(40);
         assert_eq!(Stat::parse(&text), None);
         assert_eq!(Stat::parse(b""), None);
@@ -337,7 +360,9 @@ mod tests {
     }
 
     fn stat(pid: u32, parent: u32, session: u32, start_time: u64) -> Stat {
-        Stat { pid: Pid::new(pid).expect("a pid"), state: b'S', parent, session, nice: 0, start_time }
+        let pid = Pid::new(pid).expect("a pid");
+        let (name, state) = (Vec::new(), b'S');
+        Stat { pid, name, state, parent, session, flags: 0, cpu_ticks: 0, nice: 0, start_time }
     }
 
     fn table(list: &[Stat]) -> Table {

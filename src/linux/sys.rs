@@ -49,6 +49,46 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> io::Result<()
     .map(drop)
 }
 
+/// A socket of the kernel's connector (`NETLINK_CONNECTOR`, Documentation/driver-api/connector.rst);
+/// close-on-exec, non-blocking, bound to nothing yet. nix does not know this protocol.
+///
+/// # Errors
+/// `EPROTONOSUPPORT` in a kernel without it, and in a network namespace of one's own.
+pub fn connector_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: integers only.
+    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_CONNECTOR) };
+    check(fd.into())?;
+    // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Has the kernel pass every message for a socket through a classic BPF program first
+/// (`SO_ATTACH_FILTER`, socket(7)): what it returns 0 for is dropped, and wakes nobody.
+///
+/// # Errors
+/// `EINVAL` for a program that the kernel does not accept.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let too_long = |_| io::Error::from_raw_os_error(libc::EINVAL);
+    let argument = libc::sock_fprog {
+        len: program.len().try_into().map_err(too_long)?,
+        // The kernel only reads it, whatever the type says.
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the argument, and the program that it points to, outlive the call, which copies both; the
+    // lengths are theirs.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const argument).cast(),
+            size_of_val(&argument) as libc::socklen_t,
+        )
+    };
+    check(result.into()).map(drop)
+}
+
 /// An extended attribute of a file (getxattr(2)), of at most 64 bytes.
 ///
 /// # Errors

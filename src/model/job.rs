@@ -141,6 +141,22 @@ pub struct Exec {
     pub output: Output,
 }
 
+impl Exec {
+    /// The program's file name.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        let path = self.command.first().map_or("", String::as_str);
+        path.rsplit('/').next().unwrap_or(path)
+    }
+
+    /// Whether the program is gst-launch, which ends its streams at SIGINT (with `-e`) and drops them at
+    /// SIGTERM.
+    #[must_use]
+    pub fn is_gst_launch(&self) -> bool {
+        self.program().starts_with("gst-launch")
+    }
+}
+
 /// Which running process an attach job governs, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attach {

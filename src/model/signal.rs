@@ -48,6 +48,8 @@ const NAMES: &[(&str, i32)] = &[
 const FIRST_REALTIME: i32 = 34;
 
 impl Signal {
+    /// SIGINT, as from Ctrl-C.
+    pub const INT: Self = Self(libc::SIGINT);
     /// SIGTERM, the default way to ask a workload to end.
     pub const TERM: Self = Self(libc::SIGTERM);
     /// SIGKILL, which no process can refuse.

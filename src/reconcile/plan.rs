@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::diff::{Change, diff, needs_restart};
 use super::restart::{self, EndedRun, Next, Why};
+use crate::model::effort::Effort;
 use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
@@ -71,15 +72,48 @@ pub enum Phase {
     },
 }
 
-/// That we are ending a run: the signal was sent, once.
+/// That we are ending a run: the signal was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopAsked {
     /// Why.
     pub reason: StopReason,
     /// When.
     pub at: BootTime,
+    /// What it had done a quarter of its time later.
+    pub first: Option<Look>,
+    /// What it had done another quarter later.
+    pub second: Option<Look>,
+    /// The signal was sent a second time.
+    pub reminded: bool,
     /// When SIGKILL was last sent to what is left.
     pub killed: Option<BootTime>,
+}
+
+/// What a run that is being ended was seen to have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// When.
+    pub at: BootTime,
+    /// What; `None` where the kernel does not let us see it.
+    pub effort: Option<Effort>,
+}
+
+impl StopAsked {
+    /// The signal was sent now.
+    #[must_use]
+    pub fn new(reason: StopReason, at: BootTime) -> Self {
+        Self { reason, at, first: None, second: None, reminded: false, killed: None }
+    }
+}
+
+impl Look {
+    /// Whether nothing was done since `earlier`: for sure, not for want of knowledge.
+    fn is_idle_since(&self, earlier: &Self) -> bool {
+        match (&self.effort, &earlier.effort) {
+            (Some(now), Some(before)) => !now.goes_on_since(before, self.at.since(earlier.at)),
+            _ => false,
+        }
+    }
 }
 
 /// Something to be done.
@@ -106,6 +140,10 @@ pub enum Action {
         /// Why.
         reason: StopReason,
     },
+    /// See what a run that is being ended has done so far.
+    Look,
+    /// Record that the stop signal is sent a second time, and send it.
+    Remind,
     /// SIGKILL to every process of the run.
     Kill,
     /// Let the workload run on without us.
@@ -163,6 +201,10 @@ pub struct Plan {
 
 /// Between two rounds of SIGKILL to what is left of a run: a killed process can take a moment to go.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// A run that has less than four times this to end gets no second signal: in so short a time nobody can
+/// tell whether it makes progress.
+const LEAST_LOOK: Duration = Duration::from_millis(250);
 
 /// Plans one job. Jobs do not depend on each other, so this is the whole plan.
 #[must_use]
@@ -263,6 +305,7 @@ impl Plan {
                 self.wake_at(now + KILL_AGAIN);
             } else {
                 self.wake_at(due);
+                self.remind(now, &stop, governing.stop.timeout);
             }
             return;
         }
@@ -279,6 +322,33 @@ impl Plan {
         if let Some(reason) = reason {
             self.actions.push(Action::Stop { reason });
             self.wake_at(now + governing.stop.timeout);
+        }
+    }
+
+    /// A second signal, after half of the time-out, for a run that does nothing about the first. ffmpeg that is
+    /// blocked in a network read needs it, and then ends at once; one that still writes its output loses it
+    /// at a second signal. So it is measured: no CPU time to speak of, not a byte written and no wait for a
+    /// disk in the quarter before. Not since the signal: one that still drained its encoders then, and is
+    /// blocked now, is blocked.
+    fn remind(&mut self, now: BootTime, stop: &StopAsked, timeout: Duration) {
+        let quarter = timeout / 4;
+        if stop.reminded || stop.killed.is_some() || quarter < LEAST_LOOK {
+            return;
+        }
+        let due = match (&stop.first, &stop.second) {
+            (None, _) => stop.at + quarter,
+            (Some(first), None) => (first.at + quarter).max(stop.at + timeout / 2),
+            (Some(first), Some(second)) => {
+                if second.is_idle_since(first) {
+                    self.actions.push(Action::Remind);
+                }
+                return;
+            }
+        };
+        if now >= due {
+            self.actions.push(Action::Look);
+        } else {
+            self.wake_at(due);
         }
     }
 
@@ -396,7 +466,7 @@ pub mod tests {
         let other = Wanted::Run(Arc::new(other));
         assert_eq!(actions(5000, &other, Some(&running(""))), [Action::Stop { reason: StopReason::Changed }]);
         let stopped = Observed {
-            stop: Some(StopAsked { reason: StopReason::Changed, at: BootTime(1500), killed: None }),
+            stop: Some(StopAsked::new(StopReason::Changed, BootTime(1500))),
             ..ended("", 15, true)
         };
         assert!(matches!(
@@ -406,13 +476,51 @@ pub mod tests {
     }
 
     #[test]
+    fn a_run_that_does_nothing_about_the_signal_gets_it_again() {
+        let due = |timeout: &str, at: u64, stop: StopAsked| {
+            let run = Observed { stop: Some(stop), ..running(&format!("[stop]\ntimeout = \"{timeout}\"\n")) };
+            let plan = plan(BootTime(at), &Wanted::Gone, Some(&run));
+            (plan.actions, plan.wake.map(|wake| wake.0))
+        };
+        let asked = StopAsked::new(StopReason::Removed, BootTime(5000));
+        let look = |at, cpu| {
+            let effort = Effort { processes: 1, cpu: Duration::from_millis(cpu), ..Effort::default() };
+            Some(Look { at: BootTime(at), effort: Some(effort) })
+        };
+        assert_eq!(due("10s", 5100, asked), (vec![], Some(7500)));
+        assert_eq!(due("10s", 7500, asked), (vec![Action::Look], Some(15_000)));
+        let once = StopAsked { first: look(7500, 800), ..asked };
+        assert_eq!(due("10s", 7501, once), (vec![], Some(10_000)));
+        assert_eq!(due("10s", 10_000, once), (vec![Action::Look], Some(15_000)));
+        // The time-out was made longer meanwhile: not before half of it is over.
+        assert_eq!(due("40s", 17_501, once), (vec![], Some(25_000)));
+        // The first look came late: a supervisor that has just taken over.
+        let late = StopAsked { first: look(11_000, 800), ..asked };
+        assert_eq!(due("10s", 11_001, late), (vec![], Some(13_500)));
+        let idle = StopAsked { second: look(10_000, 800), ..once };
+        assert_eq!(due("10s", 10_000, idle), (vec![Action::Remind], Some(15_000)));
+        let unknown = Some(Look { at: BootTime(10_000), effort: None });
+        for no in [
+            StopAsked { second: look(10_000, 900), ..once },
+            StopAsked { second: unknown, ..once },
+            StopAsked { first: unknown, second: unknown, ..asked },
+            StopAsked { reminded: true, ..idle },
+            StopAsked { reminded: true, ..asked },
+        ] {
+            assert_eq!(due("10s", 10_000, no), (vec![], Some(15_000)), "{no:?}");
+        }
+        assert_eq!(due("10s", 15_000, idle).0, [Action::Kill]);
+        assert_eq!(due("900ms", 5_500, asked), (vec![], Some(5_900)), "too short to tell");
+    }
+
+    #[test]
     fn the_signal_is_sent_once_and_then_everything_is_killed() {
         let stopping = |killed| Observed {
-            stop: Some(StopAsked { reason: StopReason::Removed, at: BootTime(5000), killed }),
+            stop: Some(StopAsked { killed, ..StopAsked::new(StopReason::Removed, BootTime(5000)) }),
             ..running("[stop]\ntimeout = \"2s\"\n")
         };
         let first = plan(BootTime(5100), &Wanted::Gone, Some(&stopping(None)));
-        assert_eq!((first.actions.len(), first.wake), (0, Some(BootTime(7000))));
+        assert_eq!((first.actions.len(), first.wake), (0, Some(BootTime(5500))));
         assert_eq!(actions(7000, &Wanted::Gone, Some(&stopping(None))), [Action::Kill]);
         assert_eq!(actions(7500, &Wanted::Gone, Some(&stopping(Some(BootTime(7000))))), []);
         assert_eq!(actions(8000, &Wanted::Gone, Some(&stopping(Some(BootTime(7000))))), [Action::Kill]);
@@ -439,7 +547,7 @@ pub mod tests {
         assert_eq!(actions(0, &Wanted::Gone, Some(&released)), []);
         // Its stop had begun before.
         let leave = "[stop]\non_remove = \"leave\"\n";
-        let stop = Some(StopAsked { reason: StopReason::Changed, at: BootTime(1000), killed: None });
+        let stop = Some(StopAsked::new(StopReason::Changed, BootTime(1000)));
         let stopping = Observed { stop, ..running(leave) };
         assert_eq!(actions(90_000, &Wanted::Gone, Some(&stopping)), [Action::Release]);
         let released = Observed { released: true, ..stopping };

@@ -15,7 +15,8 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::plan::tests::job;
-use super::plan::{self, Action, Observed, Outlook, Phase, Plan, StartReason, StopAsked, Wanted};
+use super::plan::{self, Action, Look, Observed, Outlook, Phase, Plan, StartReason, StopAsked, Wanted};
+use crate::model::effort::Effort;
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, Verdict, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
@@ -63,6 +64,12 @@ enum Event {
     WrapperKilled,
     /// The workload will ignore the stop signal, and take so many SIGKILLs to go.
     Stubborn(u8),
+    /// The workload is blocked: it ends at the second stop signal.
+    Blocked,
+    /// The workload does something.
+    Work,
+    /// What the workload does can be seen, or cannot.
+    Visible(bool),
     /// The host is started anew.
     Reboot,
     /// Time passes.
@@ -115,6 +122,9 @@ fn event() -> impl Strategy<Value = Event> {
         6 => Just(Event::WrapperDone),
         2 => Just(Event::WrapperKilled),
         2 => (1..4u8).prop_map(Event::Stubborn),
+        2 => Just(Event::Blocked),
+        3 => Just(Event::Work),
+        1 => prop::bool::weighted(0.8).prop_map(Event::Visible),
         1 => Just(Event::Reboot),
         4 => (1..20_000u32).prop_map(Event::Pass),
         11 => Just(Event::Wake),
@@ -144,13 +154,17 @@ struct Run {
     history: StartHistory,
     started: Option<BootTime>,
     stop: Option<(StopReason, BootTime)>,
+    /// `again` in `stop.json`.
+    reminded: bool,
     released: bool,
     exited: Option<(BootTime, Ended)>,
     reported: bool,
     wrapper: bool,
     workload: bool,
-    /// It ends at the stop signal.
-    obeys: bool,
+    /// It ends at this stop signal; 0: at none.
+    obeys: u32,
+    /// When it last did something, and how much that was by then.
+    worked: (BootTime, Duration),
     /// SIGKILLs until it is gone.
     lives: u8,
     stop_signals: u32,
@@ -167,6 +181,7 @@ impl Run {
 #[derive(Debug, Default)]
 struct Memory {
     good: Option<Wanted>,
+    looks: [Option<Look>; 2],
     killed: Option<BootTime>,
 }
 
@@ -184,6 +199,8 @@ struct Host<'a> {
     lines: BTreeMap<&'static str, String>,
     program: u8,
     attached: bool,
+    /// What a workload does can be seen.
+    visible: bool,
     declared: Arc<Job>,
     run: Option<Run>,
     made: u32,
@@ -212,6 +229,7 @@ impl<'a> Host<'a> {
             lines: BTreeMap::new(),
             program: 0,
             attached: false,
+            visible: true,
             declared: Arc::new(job("a", "")),
             run: None,
             made: 0,
@@ -266,9 +284,20 @@ impl<'a> Host<'a> {
             }
             Event::Stubborn(lives) => {
                 if let Some(run) = run {
-                    (run.obeys, run.lives) = (false, *lives);
+                    (run.obeys, run.lives) = (0, *lives);
                 }
             }
+            Event::Blocked => {
+                if let Some(run) = run {
+                    run.obeys = 2;
+                }
+            }
+            Event::Work => {
+                if let Some(run) = run {
+                    run.worked = (now, run.worked.1 + Duration::from_secs(60));
+                }
+            }
+            Event::Visible(visible) => self.visible = *visible,
             Event::Reboot => {
                 self.boot += 1;
                 self.wall += self.now.0 as i64;
@@ -408,7 +437,9 @@ impl<'a> Host<'a> {
 
     fn observed(&mut self) -> Option<Observed> {
         let (now, boot) = (self.now, self.boot);
-        let killed = self.supervisor.as_ref().and_then(|memory| memory.killed);
+        let memory = self.supervisor.as_ref();
+        let killed = memory.and_then(|memory| memory.killed);
+        let [first, second] = memory.map_or([None; 2], |memory| memory.looks);
         let run = self.run.as_mut()?;
         let phase = if run.boot == boot && run.workload {
             Phase::Running { since: run.started.expect("recorded before its first instruction") }
@@ -430,7 +461,10 @@ impl<'a> Host<'a> {
             job: Arc::clone(&run.job),
             history: run.history.clone(),
             phase,
-            stop: run.stop.map(|(reason, at)| StopAsked { reason, at, killed }),
+            stop: run.stop.map(|(reason, at)| {
+                let reminded = run.reminded;
+                StopAsked { reason, at, first, second, reminded, killed }
+            }),
             released: run.released,
         })
     }
@@ -509,18 +543,20 @@ impl<'a> Host<'a> {
                     history,
                     started: None,
                     stop: None,
+                    reminded: false,
                     released: false,
                     exited: None,
                     reported: false,
                     wrapper: false,
                     workload: false,
-                    obeys: true,
+                    obeys: 1,
+                    worked: (BootTime(0), Duration::ZERO),
                     lives: 1,
                     stop_signals: 0,
                     reports: Vec::new(),
                 });
                 if let Some(memory) = &mut self.supervisor {
-                    memory.killed = None;
+                    (memory.looks, memory.killed) = ([None; 2], None);
                 }
                 self.step()?;
                 self.current().wrapper = true;
@@ -554,8 +590,43 @@ impl<'a> Host<'a> {
                 let run = self.current();
                 run.stop_signals += 1;
                 assert_eq!(run.stop_signals, 1, "the stop signal came twice");
-                if run.obeys {
+                if run.obeys == 1 {
                     self.exit(15);
+                }
+            }
+            Action::Look => {
+                self.note("look");
+                self.check_signal(wanted, observed);
+                let effort =
+                    self.visible.then(|| Effort { cpu: self.current().worked.1, ..Effort::default() });
+                let look = Some(Look { at: self.now, effort });
+                let memory = self.supervisor.as_mut().expect("it looks");
+                match &mut memory.looks {
+                    [first @ None, _] => *first = look,
+                    [_, second @ None] => *second = look,
+                    _ => panic!("a third look"),
+                }
+                self.step()?;
+            }
+            Action::Remind => {
+                self.note("remind");
+                self.check_signal(wanted, observed);
+                let (now, looks) = (self.now, self.supervisor.as_ref().expect("it reminds").looks);
+                let run = self.current();
+                let (_, asked) = run.stop.expect("a second signal without a first");
+                let timeout = run.job.stop.timeout;
+                assert!(!run.reminded, "reminded twice");
+                assert!(now >= asked + timeout / 2, "the second signal on the heels of the first");
+                assert!(now < asked + timeout, "a second signal where SIGKILL is due");
+                assert!(now - timeout / 4 >= run.worked.0, "a second signal to what makes progress");
+                assert!(looks.iter().all(|look| look.is_some_and(|l| l.effort.is_some())), "a guess");
+                run.reminded = true;
+                self.step()?;
+                let run = self.current();
+                run.stop_signals += 1;
+                assert!(run.stop_signals <= 2, "a third signal");
+                if run.obeys == 2 {
+                    self.exit(255 << 8);
                 }
             }
             Action::Kill => {
@@ -816,6 +887,8 @@ fn the_plan_keeps_its_promises() {
         "stop Disabled",
         "stop Changed",
         "stop Timeout",
+        "look",
+        "remind",
         "kill",
         "release",
         "report Completed",

@@ -122,4 +122,7 @@ pub struct Stopping {
     pub reason: StopReason,
     /// The signal.
     pub signal: Signal,
+    /// When it was sent a second time, because nothing came of the first; written before that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Moment>,
 }

@@ -18,11 +18,13 @@ use super::survey;
 use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
+use crate::linux::effort;
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::drift::{self, Drift};
+use crate::model::effort::Effort;
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
@@ -31,7 +33,7 @@ use crate::model::process::Pid;
 use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
 use crate::reconcile::diff::{Change, needs_restart};
-use crate::reconcile::plan::{Action, Observed, Outlook, Phase, StartReason, StopAsked};
+use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
 use crate::runs::dir::RunDir;
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::wrapper;
@@ -237,6 +239,18 @@ impl Run {
         }
     }
 
+    /// What its processes have done so far; `None` where that cannot be seen.
+    fn effort(&self) -> Option<Effort> {
+        let main = &self.started.as_ref()?.process;
+        let listed = self.spec.cgroup.as_ref().map(cgroup::procs).and_then(Result::ok);
+        // One that never came into its cgroup has its children elsewhere, too.
+        let others = match listed.filter(|listed| listed.contains(&main.pid)) {
+            Some(listed) => listed,
+            None => process::family(main).ok()?.into_iter().map(|child| child.pid).collect(),
+        };
+        effort::read(main, &others).ok()
+    }
+
     /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
     /// that was lost.
     fn close_cgroup(&self) {
@@ -282,6 +296,8 @@ impl Daemon {
             Action::Start { job: declared, history, why } => self.start(&declared, history, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
             Action::Stop { reason } => self.stop(job, reason),
+            Action::Look => self.look_at_effort(job),
+            Action::Remind => self.remind(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
             Action::Report => self.report(job, outlook),
@@ -453,7 +469,8 @@ impl Daemon {
         let Some(started) = run.started.clone() else { return Ok(()) };
         let (now, signal) = (clock::now(), run.seen.job.stop.signal);
         // A stop on request must not wait for a disk that is full; a successor then may not know of it.
-        if let Err(error) = run.dir.write_stopping(&Stopping { version: VERSION, at: now, reason, signal }) {
+        let record = Stopping { version: VERSION, at: now, reason, signal, again: None };
+        if let Err(error) = run.dir.write_stopping(&record) {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
         abort::at(Point::StopRecorded);
@@ -462,12 +479,52 @@ impl Daemon {
             None => false,
         };
         abort::at(Point::StopSent);
-        run.seen.stop = Some(StopAsked { reason, at: now.boot, killed: None });
+        run.seen.stop = Some(StopAsked::new(reason, now.boot));
         let text = match sent {
             true => format!("{signal} sent to pid {}: {}", started.process.pid, reason.describe()),
             false => format!("has ended already; to be ended: {}", reason.describe()),
         };
         info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
+        run.report.event(now.wall, State::Running, text);
+        self.publish(job);
+        Ok(())
+    }
+
+    fn look_at_effort(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let effort = run.effort();
+        if let Some(stop) = &mut run.seen.stop {
+            let look = Some(Look { at: clock::boot(), effort });
+            *(if stop.first.is_none() { &mut stop.first } else { &mut stop.second }) = look;
+        }
+        Ok(())
+    }
+
+    fn remind(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let (Some(started), Some(stop)) = (run.started.clone(), run.seen.stop) else { return Ok(()) };
+        let (now, signal) = (clock::now(), run.seen.job.stop.signal);
+        let unrecorded = Stopping { version: VERSION, at: now, reason: stop.reason, signal, again: None };
+        let first = run.dir.stopping().ok().flatten().unwrap_or(unrecorded);
+        let record = Stopping { again: Some(now), ..first };
+        // As with the first: a full disk is no reason to wait for SIGKILL.
+        if let Err(error) = run.dir.write_stopping(&record) {
+            warn!(job = %job, "cannot record that the run is told again to end: {error}");
+        }
+        if let Some(stop) = &mut run.seen.stop {
+            stop.reminded = true;
+        }
+        let Some(process) = PidFd::open(&started.process)? else { return Ok(()) };
+        if !process.send(signal)? {
+            return Ok(());
+        }
+        let idle = stop.first.map_or(Duration::ZERO, |first| now.boot.since(first.at));
+        let text = format!(
+            "{signal} sent to pid {} a second time: no CPU time used and nothing written for {:.1} s",
+            started.process.pid,
+            idle.as_secs_f64()
+        );
+        warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
         run.report.event(now.wall, State::Running, text);
         self.publish(job);
         Ok(())

@@ -182,9 +182,8 @@ impl Sighting {
             history: self.spec.history.clone(),
             phase,
             stop: self.stopping.as_ref().map(|stop| StopAsked {
-                reason: stop.reason,
-                at: stop.at.boot,
-                killed: None,
+                reminded: stop.again.is_some(),
+                ..StopAsked::new(stop.reason, stop.at.boot)
             }),
             released: self.spec.released,
         }

@@ -11,6 +11,7 @@ mod exits;
 mod files;
 mod folders;
 mod killed;
+mod media;
 mod notify;
 mod restarts;
 mod rlimits;

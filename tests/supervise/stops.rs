@@ -28,11 +28,9 @@ fn what_ignores_its_signal_is_killed_after_the_timeout_with_its_children() {
 }
 
 #[test]
-fn a_stop_in_progress_survives_the_supervisor_without_a_second_signal() {
+fn a_stop_in_progress_survives_the_supervisor_without_a_signal_too_many_or_too_few() {
     let site = Site::started();
-    // It notes its signals, and obeys none.
-    let script = "trap 'echo TERM' TERM; sleep 1000 & echo ready; while :; do wait; done";
-    let text = shell("[stop]\ntimeout = \"1500ms\"", script);
+    let text = shell("[stop]\ntimeout = \"3s\"", IDLE_AND_DEAF);
     site.put("deaf", &text);
     let live = site.running("deaf");
     site.await_output("deaf", "ready");
@@ -43,10 +41,70 @@ fn a_stop_in_progress_survives_the_supervisor_without_a_second_signal() {
     site.start();
     site.settle();
     assert_eq!(site.status("deaf")["state"], "stopping");
+    assert_eq!(site.terms("deaf"), 1, "it is known to have got it");
+    site.await_event("deaf", "a second time");
+    site.kill();
+    site.start();
     live.await_end();
     let report = site.await_history("deaf", &live.run);
-    assert_eq!((site.terms("deaf"), &report["signal"]), (1, &"SIGKILL".into()), "{report:#}");
+    assert_eq!((site.terms("deaf"), &report["signal"]), (2, &"SIGKILL".into()), "{report:#}");
     assert_eq!(report["platform_sla_reason"], "stopped_on_request", "its successor knows who asked");
+    assert_eq!(told_twice(&report), 1, "{report:#}");
+}
+
+/// It notes its signals, obeys none, and does nothing.
+const IDLE_AND_DEAF: &str = "trap 'echo TERM' TERM; sleep 1000 & echo ready; while :; do wait; done";
+
+/// How many events of a report tell of a second signal.
+fn told_twice(report: &serde_json::Value) -> usize {
+    events(report).iter().filter(|text| text.contains("a second time: no CPU time used")).count()
+}
+
+/// Who is told a second time: only who does nothing about the first. Each of them has two seconds.
+#[test]
+fn only_what_does_nothing_about_its_signal_gets_it_again() {
+    let obeys_the_second = "trap 'echo TERM; n=x$n; [ $n = xx ] && exit 255' TERM; sleep 1000 & echo ready
+        while :; do wait; done";
+    let busy = "trap 'echo TERM' TERM; echo ready; while :; do :; done";
+    // Takes longer than half of its time.
+    let writes = "trap 'echo TERM; asked=1' TERM; echo ready; until [ $asked ]; do sleep 0.02; done
+        for n in 1 2 3 4 5 6 7 8 9 10 11 12; do echo closing; sleep 0.1; done; exit 255";
+    let jobs = [("second", obeys_the_second), ("deaf", IDLE_AND_DEAF), ("busy", busy), ("writes", writes)];
+    let site = Site::started();
+    let text = |script: &str| shell("[stop]\ntimeout = \"2s\"", script);
+    for (job, script) in jobs {
+        site.put(job, &text(script));
+    }
+    let lives = jobs.map(|(job, script)| {
+        site.await_output(job, "ready");
+        (job, script, site.running(job))
+    });
+    for (job, script, _) in &lives {
+        site.put(job, &format!("enabled = false\n{}", text(script)));
+    }
+    for (job, _, live) in &lives {
+        live.await_end();
+        let report = site.await_history(job, &live.run);
+        let lasted = until_the_end(&report, "SIGTERM sent to pid");
+        let seen = (site.terms(job), told_twice(&report), report["exit_code"].as_u64(), lasted);
+        match *job {
+            "second" => assert!(matches!(seen, (2, 1, Some(255), 1000..1900)), "{seen:?} {report:#}"),
+            "deaf" => assert!(matches!(seen, (2, 1, None, 2000..)), "{seen:?} {report:#}"),
+            "busy" => assert!(matches!(seen, (1, 0, None, 2000..)), "{seen:?} {report:#}"),
+            _ => assert!(matches!(seen, (1, 0, Some(255), 1200..2000)), "{seen:?} {report:#}"),
+        }
+        assert_eq!(report["platform_sla_reason"], "stopped_on_request");
+    }
+}
+
+/// Milliseconds from the first event that says this to the end of the run.
+fn until_the_end(report: &serde_json::Value, text: &str) -> i64 {
+    let time = |value: &serde_json::Value| {
+        value.as_str().expect("a time").parse::<jiff::Timestamp>().expect("a time").as_millisecond()
+    };
+    let list = report["events"].as_array().expect("events");
+    let said = list.iter().find(|event| event["message"].as_str().is_some_and(|said| said.contains(text)));
+    time(&report["ended_at"]) - time(&said.expect("the event")["at"])
 }
 
 #[test]

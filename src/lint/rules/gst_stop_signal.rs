@@ -1,6 +1,6 @@
 //! A signal that gst-launch does not end its streams for.
 
-use super::{Check, Context, Example, Rule, argument, value};
+use super::{Check, Context, Example, Rule, value};
 use crate::config::problem::{Level, Problem};
 
 pub static RULE: Rule = Rule {
@@ -8,21 +8,21 @@ pub static RULE: Rule = Rule {
     level: Level::Warning,
     summary: "gst-launch is stopped with another signal than SIGINT",
     explain: "\
-gst-launch ends its streams (with `-e`) when it gets SIGINT, as from Ctrl-C. SIGTERM, the default of \
-`stop.signal`, ends the program itself, and the end of the stream is never sent.",
+gst-launch ends its streams (with `-e`) when it gets SIGINT, as from Ctrl-C; for it this is the default of \
+`stop.signal`. SIGTERM ends the program itself, and the end of the stream is never sent.",
     bad: &[Example::Job(
         r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
+
+[stop]
+signal = "SIGTERM"
 "#,
     )],
     good: &[Example::Job(
         r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
-
-[stop]
-signal = "SIGINT"
 "#,
     )],
     check: Check::Job(check),
@@ -32,9 +32,7 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let signal = context.job.stop.signal;
     if context.is_gst_launch() && signal.number() != libc::SIGINT {
         let message = format!("{signal} ends gst-launch before it can finish its output; SIGINT does not");
-        let help = "set signal = \"SIGINT\" in [stop], and give gst-launch \"-e\"";
-        let written = context.file.stop.as_ref().is_some_and(|stop| stop.signal.is_some());
-        let at = if written { value("stop.signal") } else { argument(0) };
-        problems.push(RULE.problem(at, message).help(help));
+        let help = "remove it: SIGINT is the default for gst-launch; and give gst-launch \"-e\"";
+        problems.push(RULE.problem(value("stop.signal"), message).help(help));
     }
 }

@@ -9,7 +9,7 @@ use crate::config::problem::{At, KeyPath, Level, Problem};
 use crate::config::resolve::Declared;
 use crate::config::schema::{FileKind, JobFile};
 use crate::config::suggest::nearest;
-use crate::model::job::Job;
+use crate::model::job::{Exec, Job};
 
 /// Names each rule's file once.
 macro_rules! rules {
@@ -203,13 +203,12 @@ impl<'a> Context<'a> {
 
     /// The program's file name; empty for an attached job.
     pub(super) fn program(&self) -> &'a str {
-        let path = self.argv().first().map_or("", String::as_str);
-        path.rsplit('/').next().unwrap_or(path)
+        self.job.exec().map_or("", Exec::program)
     }
 
     /// Whether the program is gst-launch.
     pub(super) fn is_gst_launch(&self) -> bool {
-        self.program().starts_with("gst-launch")
+        self.job.exec().is_some_and(Exec::is_gst_launch)
     }
 }
 

@@ -1,0 +1,404 @@
+//! Which processes are there, which of them are new, and what `/proc` says of each: read when it is
+//! asked for, and not before.
+
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+use nix::unistd::{SysconfVar, Uid, User, sysconf};
+
+use super::process::{self, Stat};
+use crate::model::matching::{Cgroups, Facts};
+use crate::model::process::{Pid, ProcessIdentity};
+use crate::model::time::BootTime;
+
+/// New numbers since the last look from which on it is cheaper to look at everybody.
+const MOST_NEW: u32 = 1024;
+
+/// Numbers before the first look that count as new: their processes may not have executed yet.
+const FIRST: u32 = 64;
+
+/// The longest command line that is read, in bytes.
+const LONGEST_ARGS: u64 = 256 << 10;
+
+/// The most ancestors that are followed.
+const MOST_ANCESTORS: usize = 256;
+
+/// Who is new since the last look. Where nothing was forked meanwhile, that is known from one read: the
+/// last field of `/proc/loadavg` is the number that was given out last (in the reader's pid namespace,
+/// which is given a number for each process of the namespaces inside of it, too).
+#[derive(Debug)]
+pub struct Census {
+    /// `None` where that file is not the kernel's own (lxcfs puts one of its own over it).
+    load: Option<File>,
+    /// The last number at the last look.
+    last: Option<u32>,
+    /// The numbers that were new then. They are looked at twice: a process that had only been forked
+    /// may have executed its program since.
+    young: Option<RangeInclusive<u32>>,
+}
+
+/// Whom to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Newcomers {
+    /// Those with one of these numbers, if there are such processes; some are of threads.
+    These(Vec<Pid>),
+    /// Too many to say, or it cannot be known.
+    Everybody,
+}
+
+impl Census {
+    /// Begins a census.
+    #[must_use]
+    pub fn new() -> Self {
+        let load = File::open("/proc/loadavg").ok();
+        let of_kernel = |file: &File| fstatfs(file).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
+        Self { load: load.filter(of_kernel), last: None, young: None }
+    }
+
+    /// Whether to tell who is new takes no more than a read.
+    #[must_use]
+    pub fn is_cheap(&self) -> bool {
+        self.load.is_some()
+    }
+
+    /// Who is new since the last look, and who was new then.
+    pub fn newcomers(&mut self) -> Newcomers {
+        // Before anybody is looked at: who comes meanwhile is new the next time.
+        let now = self.load.as_ref().and_then(last_pid);
+        let last = std::mem::replace(&mut self.last, now);
+        let (new, enumerable) = fresh(last, now);
+        let young = std::mem::replace(&mut self.young, new.clone());
+        if !enumerable {
+            return Newcomers::Everybody;
+        }
+        Newcomers::These(young.into_iter().chain(new).flatten().filter_map(Pid::new).collect())
+    }
+
+    /// The number of every process.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn everybody(&self) -> io::Result<Vec<Pid>> {
+        let mut all = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let name = entry?.file_name();
+            all.extend(name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new));
+        }
+        Ok(all)
+    }
+}
+
+impl Default for Census {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The numbers that were given out between two looks, and whether they are known to be all: not after the
+/// numbers began anew, and not where there are too many.
+fn fresh(last: Option<u32>, now: Option<u32>) -> (Option<RangeInclusive<u32>>, bool) {
+    let Some(now) = now else { return (None, false) };
+    let before = last.unwrap_or(now.saturating_sub(FIRST));
+    match now.checked_sub(before) {
+        Some(0) => (None, last.is_some()),
+        Some(count) if count <= MOST_NEW => (Some(before + 1..=now), last.is_some()),
+        _ => (None, false),
+    }
+}
+
+fn last_pid(load: &File) -> Option<u32> {
+    let mut buffer = [0; 128];
+    let length = load.read_at(&mut buffer, 0).ok()?;
+    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+    text.split_ascii_whitespace().next_back()?.parse().ok().filter(|number| *number > 0)
+}
+
+/// What was looked up and holds for a while: names of users, and where paths lead to.
+#[derive(Debug, Default)]
+pub struct Known {
+    users: RefCell<HashMap<u32, Option<String>>>,
+    targets: RefCell<HashMap<PathBuf, Option<PathBuf>>>,
+}
+
+impl Known {
+    fn is_user(&self, uid: u32, name: &str) -> bool {
+        let mut users = self.users.borrow_mut();
+        let look_up = || User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name);
+        users.entry(uid).or_insert_with(look_up).as_deref() == Some(name)
+    }
+
+    fn leads_to(&self, path: &Path, target: &Path) -> bool {
+        let mut targets = self.targets.borrow_mut();
+        if let Some(known) = targets.get(path) {
+            return known.as_deref() == Some(target);
+        }
+        let found = fs::canonicalize(path).ok();
+        let same = found.as_deref() == Some(target);
+        targets.insert(path.to_owned(), found);
+        same
+    }
+}
+
+/// A process, as it was when it was looked at.
+#[derive(Debug)]
+pub struct Process<'a> {
+    stat: Stat,
+    now: BootTime,
+    known: &'a Known,
+    uid: OnceCell<Option<u32>>,
+    exe: OnceCell<Option<PathBuf>>,
+    argv: OnceCell<Vec<u8>>,
+    args: OnceCell<String>,
+    cgroups: OnceCell<Cgroups>,
+    parent: OnceCell<Option<Stat>>,
+}
+
+impl<'a> Process<'a> {
+    /// Looks at the process with this number; `None` if there is none. The number may be a thread's.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn look(pid: Pid, now: BootTime, known: &'a Known) -> io::Result<Option<Self>> {
+        Ok(process::read_stat(pid)?.map(|stat| Self {
+            stat,
+            now,
+            known,
+            uid: OnceCell::new(),
+            exe: OnceCell::new(),
+            argv: OnceCell::new(),
+            args: OnceCell::new(),
+            cgroups: OnceCell::new(),
+            parent: OnceCell::new(),
+        }))
+    }
+
+    /// Who it is.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn identity(&self) -> io::Result<ProcessIdentity> {
+        self.stat.identity()
+    }
+
+    /// The clock tick at which it began (`/proc/PID/stat`, field 22).
+    #[must_use]
+    pub fn start_time(&self) -> u64 {
+        self.stat.start_time
+    }
+
+    /// When it began.
+    #[must_use]
+    pub fn began(&self) -> BootTime {
+        BootTime(self.stat.start_time.saturating_mul(1000) / ticks_per_second())
+    }
+
+    /// Whether it has ended, and waits to be reaped.
+    #[must_use]
+    pub fn is_zombie(&self) -> bool {
+        self.stat.is_zombie()
+    }
+
+    /// Whether it is a thread of the kernel's.
+    #[must_use]
+    pub fn is_kernel(&self) -> bool {
+        self.stat.is_kernel()
+    }
+
+    /// The user it runs as (the effective one); `None` if that cannot be read.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        *self.uid.get_or_init(|| {
+            // Not the owner of /proc/PID, which is root for what may not be dumped.
+            let text = fs::read(self.file("status")).ok()?;
+            let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
+            std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+        })
+    }
+
+    /// The file that it executes, as it was named when it did; `None` where that is not ours to see.
+    #[must_use]
+    pub fn exe(&self) -> Option<&Path> {
+        let read = || {
+            let path = fs::read_link(self.file("exe")).ok()?;
+            // Another one was installed over it.
+            let bytes = path.as_os_str().as_bytes();
+            let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+            Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
+        };
+        self.exe.get_or_init(read).as_deref()
+    }
+
+    /// Those whom it descends from, its parent first, with their names. One that ends meanwhile ends the list.
+    #[must_use]
+    pub fn ancestors(&self) -> Vec<(ProcessIdentity, Vec<u8>)> {
+        let mut all = Vec::new();
+        let mut next = self.parent_stat().cloned();
+        while let Some(stat) = next.take_if(|_| all.len() < MOST_ANCESTORS) {
+            next = Pid::new(stat.parent).and_then(|parent| process::read_stat(parent).ok().flatten());
+            let Ok(identity) = stat.identity() else { break };
+            all.push((identity, stat.name));
+        }
+        all
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.stat.pid).into()
+    }
+
+    fn argv(&self) -> &[u8] {
+        self.argv.get_or_init(|| {
+            let mut bytes = Vec::new();
+            let read = File::open(self.file("cmdline"))
+                .and_then(|file| file.take(LONGEST_ARGS).read_to_end(&mut bytes));
+            if read.is_err() {
+                bytes.clear();
+            }
+            // Programs that write a title over their arguments leave more than one behind.
+            bytes.truncate(bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count());
+            bytes
+        })
+    }
+
+    fn parent_stat(&self) -> Option<&Stat> {
+        let read = || process::read_stat(Pid::new(self.stat.parent)?).ok().flatten();
+        self.parent.get_or_init(read).as_ref()
+    }
+}
+
+impl Facts for Process<'_> {
+    fn name(&self) -> &[u8] {
+        &self.stat.name
+    }
+
+    fn running_for(&self) -> Duration {
+        self.now.since(self.began())
+    }
+
+    fn runs_as(&self, user: &str) -> bool {
+        let Some(uid) = self.uid() else { return false };
+        user.parse() == Ok(uid) || self.known.is_user(uid, user)
+    }
+
+    fn args(&self) -> &str {
+        self.args.get_or_init(|| {
+            let parts = self.argv().split(|byte| *byte == 0).map(String::from_utf8_lossy);
+            parts.collect::<Vec<_>>().join(" ")
+        })
+    }
+
+    fn programs(&self) -> Vec<Cow<'_, str>> {
+        // A script stands behind its interpreter, which may have been given an argument.
+        let first = self.argv().split(|byte| *byte == 0).take(3);
+        let exe = self.exe().map(|exe| exe.as_os_str().as_bytes());
+        let file_name = |path: &'_ [u8]| path.rsplit(|byte| *byte == b'/').next().map(|name| name.to_vec());
+        let names = exe.into_iter().chain(first).filter_map(file_name);
+        names.map(|name| Cow::Owned(String::from_utf8_lossy(&name).into_owned())).collect()
+    }
+
+    fn executes(&self, program: &Path) -> bool {
+        self.exe().is_some_and(|exe| exe == program || self.known.leads_to(program, exe))
+    }
+
+    fn cgroups(&self) -> &Cgroups {
+        let read = || fs::read(self.file("cgroup")).unwrap_or_default();
+        self.cgroups.get_or_init(|| Cgroups::parse(&String::from_utf8_lossy(&read())))
+    }
+
+    fn parent(&self) -> &[u8] {
+        self.parent_stat().map_or(&[], |stat| &stat.name)
+    }
+}
+
+/// Clock ticks in a second, of those in `/proc` (`_SC_CLK_TCK`, sysconf(3)).
+fn ticks_per_second() -> u64 {
+    // Every machine that this program runs on says 100.
+    sysconf(SysconfVar::CLK_TCK)
+        .ok()
+        .flatten()
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .unwrap_or(100)
+        .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::process::Command;
+
+    use super::*;
+    use crate::linux::clock;
+
+    #[test]
+    fn new_numbers_are_those_between_two_looks() {
+        assert_eq!(fresh(Some(100), Some(100)), (None, true));
+        assert_eq!(fresh(Some(100), Some(103)), (Some(101..=103), true));
+        assert_eq!(fresh(None, Some(5)), (Some(1..=5), false));
+        assert_eq!(fresh(Some(32_000), Some(310)), (None, false));
+        assert_eq!(fresh(Some(100), Some(100 + MOST_NEW + 1)), (None, false));
+        assert_eq!(fresh(Some(100), None), (None, false));
+    }
+
+    #[test]
+    fn who_was_forked_is_new_twice_and_then_no_more() {
+        let mut census = Census::new();
+        if !census.is_cheap() {
+            println!(
+                "SKIPPED who_was_forked_is_new_twice_and_then_no_more: /proc/loadavg is not the kernel's"
+            );
+            return;
+        }
+        assert_eq!(census.newcomers(), Newcomers::Everybody);
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().expect("sleep");
+        let pid = Pid::new(child.id()).expect("a pid");
+        let new = |census: &mut Census| match census.newcomers() {
+            Newcomers::These(list) => list.contains(&pid),
+            Newcomers::Everybody => panic!("a thousand processes were made meanwhile"),
+        };
+        assert!(new(&mut census) && new(&mut census) && !new(&mut census));
+        assert!(census.everybody().expect("proc").contains(&pid));
+        child.kill().expect("our child");
+        child.wait().expect("our child");
+    }
+
+    #[test]
+    fn a_process_is_as_it_is() {
+        let known = Known::default();
+        let me = process::current().expect("proc");
+        let seen = Process::look(me.pid, clock::boot(), &known).expect("proc").expect("alive");
+        let exe = std::env::current_exe().expect("exe");
+        assert_eq!(
+            (seen.identity().expect("boot id"), seen.is_zombie(), seen.is_kernel()),
+            (me, false, false)
+        );
+        assert!(seen.executes(&exe) && !seen.executes(Path::new("/bin/sleep")));
+        // A path with a link in it leads there, too.
+        let temp = tempfile::tempdir().expect("tempdir");
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(&exe, &link).expect("link");
+        assert!(seen.executes(&link));
+        let uid = nix::unistd::geteuid();
+        assert!(
+            seen.runs_as(&uid.to_string()) && !seen.runs_as("4294967290") && !seen.runs_as("no-such-user")
+        );
+        if let Ok(Some(user)) = User::from_uid(uid) {
+            assert!(seen.runs_as(&user.name));
+        }
+        let own: Vec<String> = std::env::args().collect();
+        assert_eq!(seen.args(), own.join(" "));
+        assert!(seen.cgroups().is_below("/"));
+        let names: HashSet<_> = seen.programs().into_iter().map(Cow::into_owned).collect();
+        assert!(names.contains(exe.file_name().and_then(|name| name.to_str()).expect("a name")));
+        assert!(seen.running_for() < Duration::from_secs(3600));
+        let line = seen.ancestors();
+        assert_eq!(line.first().map(|(_, name)| name.as_slice()), Some(seen.parent()));
+    }
+}
