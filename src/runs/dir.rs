@@ -14,7 +14,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::durable;
+use super::durable::{self, at};
 use super::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::abort::{self, Point};
 use crate::model::ids::{JobId, RunId};
@@ -83,16 +83,19 @@ pub enum RecordCause {
     /// Not the JSON that a record is.
     #[error("is damaged: {0}")]
     Json(#[source] serde_json::Error),
+    /// Not what was written: a disk, or a hand, has changed it.
+    #[error("is damaged: it was changed after it was written")]
+    Changed,
     /// Written by a newer program.
     #[error("has version {0}, known is {VERSION}; it was written by a newer ffrtmp")]
     Version(u32),
 }
 
 impl RecordError {
-    /// Whether trying again cannot help: the record is to be set aside.
+    /// Whether trying again cannot help, nor another version: the record is to be set aside.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        !matches!(self.cause, RecordCause::Io(_))
+        !matches!(self.cause, RecordCause::Io(_) | RecordCause::Version(_))
     }
 }
 
@@ -105,9 +108,9 @@ impl RunDir {
     pub fn create(runs_root: &Path, spec: &Spec) -> io::Result<(Self, LockFile)> {
         let job = runs_root.join(spec.job.id.as_str());
         let path = job.join(spec.run_id.as_str());
-        DirBuilder::new().mode(0o700).recursive(true).create(&job).map_err(|e| at(&job, &e))?;
+        DirBuilder::new().mode(0o700).recursive(true).create(&job).map_err(|e| at(&job, e))?;
         abort::at(Point::JobDirMade);
-        DirBuilder::new().mode(0o700).create(&path).map_err(|e| at(&path, &e))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(|e| at(&path, e))?;
         abort::at(Point::RunDirMade);
         let run = Self { path };
         let lock = run.lock().and_then(|lock| {
@@ -199,7 +202,7 @@ impl RunDir {
     /// Those of [`durable::write_durable`].
     pub fn write_exited(&self, exited: &Exited) -> io::Result<()> {
         let path = self.path.join(EXITED);
-        durable::write_durable(&path, &json(exited)?).map_err(|error| at(&path, &error))
+        durable::write_durable(&path, &json(exited)?).map_err(|error| at(&path, error))
     }
 
     /// Renames a damaged record to `<name>.damaged-<n>`, and returns where it is now.
@@ -213,7 +216,7 @@ impl RunDir {
             let to = self.path.join(format!("{name}.damaged-{number}"));
             // Only one supervisor touches these names, so what is free now stays free.
             if to.symlink_metadata().is_err() {
-                fs::rename(&from, &to).map_err(|error| at(&from, &error))?;
+                fs::rename(&from, &to).map_err(|error| at(&from, error))?;
                 return Ok(to);
             }
             number += 1;
@@ -230,10 +233,10 @@ impl RunDir {
         let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(at(&path, &error)),
+            Err(error) => return Err(at(&path, error)),
         };
         let mut lock = write_lock();
-        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| at(&path, &errno.into()))?;
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| at(&path, errno.into()))?;
         Ok(i32::from(lock.l_type) != libc::F_UNLCK)
     }
 
@@ -244,11 +247,11 @@ impl RunDir {
     pub fn remove(self) -> io::Result<()> {
         // First the spec: if we are interrupted, what is left is a run that never began.
         match fs::remove_file(self.path.join(SPEC)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&self.path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&self.path, error)),
             _ => {}
         }
         abort::at(Point::SpecRemoved);
-        fs::remove_dir_all(&self.path).map_err(|error| at(&self.path, &error))?;
+        fs::remove_dir_all(&self.path).map_err(|error| at(&self.path, error))?;
         abort::at(Point::RunDirRemoved);
         if let Some(job) = self.path.parent() {
             // Fails where the job has other runs, and then it has to stay.
@@ -261,14 +264,14 @@ impl RunDir {
         let path = self.path.join(LOCK);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let file = options.open(&path).map_err(|error| at(&path, &error))?;
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&write_lock())).map_err(|errno| at(&path, &errno.into()))?;
+        let file = options.open(&path).map_err(|error| at(&path, error))?;
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&write_lock())).map_err(|errno| at(&path, errno.into()))?;
         Ok(LockFile(file.into()))
     }
 
     fn write<T: Serialize>(&self, name: &str, record: &T) -> io::Result<()> {
         let path = self.path.join(name);
-        durable::write(&path, &json(record)?).map_err(|error| at(&path, &error))
+        durable::write(&path, &json(record)?).map_err(|error| at(&path, error))
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RecordError> {
@@ -295,6 +298,9 @@ fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCaus
         Err(error) => return Err(RecordCause::Io(error)),
     };
     let bytes = read_bounded(&file)?;
+    if !is_as_written(&bytes) {
+        return Err(RecordCause::Changed);
+    }
     let Versioned { version } = serde_json::from_slice(&bytes).map_err(RecordCause::Json)?;
     if version != VERSION {
         return Err(RecordCause::Version(version));
@@ -330,6 +336,12 @@ pub fn job_runs(runs_root: &Path, job: &JobId) -> io::Result<Vec<RunDir>> {
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
+/// Removes the directory of a job that has no runs: whoever made it, or removed the last, was interrupted.
+pub fn remove_empty(runs_root: &Path, job: &JobId) {
+    // One that is not empty refuses.
+    let _ = fs::remove_dir(runs_root.join(job.as_str()));
+}
+
 /// Of all runs of a job the one that counts, and the others: the live one, or else the newest.
 #[must_use]
 pub fn current(mut runs: Vec<RunDir>) -> (Option<RunDir>, Vec<RunDir>) {
@@ -356,11 +368,11 @@ fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at(directory, &error)),
+        Err(error) => return Err(at(directory, error)),
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| at(directory, &error))?;
+        let entry = entry.map_err(|error| at(directory, error))?;
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             names.extend(entry.file_name().into_string());
         }
@@ -368,10 +380,37 @@ fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The last field of a record, up to its value: a sum of all that stands before it, so that a byte that
+/// changes on the disk does not become another pid or another exit code.
+const SUM: &[u8] = b",\"sum\":\"";
+
+/// Digits of the sum.
+const SUM_DIGITS: usize = 16;
+
+/// A record's line: its JSON object, with its sum as the last field.
 fn json<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(record)?;
-    bytes.push(b'\n');
+    // The brace that ends the object.
+    bytes.pop();
+    let sum = sum(&bytes);
+    bytes.extend_from_slice(SUM);
+    bytes.extend_from_slice(format!("{sum:016x}\"}}\n").as_bytes());
     Ok(bytes)
+}
+
+/// Whether a record's sum is right, or it has none: the first programs wrote none, and what has lost it to
+/// damage is no object any more, or still says what it said.
+fn is_as_written(bytes: &[u8]) -> bool {
+    let end = SUM.len() + SUM_DIGITS;
+    let Some(rest) = bytes.strip_suffix(b"\"}\n") else { return true };
+    let Some((record, tail)) = rest.len().checked_sub(end).map(|at| rest.split_at(at)) else { return true };
+    tail.strip_prefix(SUM).is_none_or(|digits| *digits == *format!("{:016x}", sum(record)).as_bytes())
+}
+
+/// FNV-1a: two texts of one length that differ in one byte never have the same.
+fn sum(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// A lock on the whole file, for writing.
@@ -385,11 +424,6 @@ pub(crate) fn write_lock() -> libc::flock {
         l_len: 0,
         l_pid: 0,
     }
-}
-
-/// The same error, with the path it happened at.
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -465,7 +499,7 @@ mod tests {
         let (run, _lock) = RunDir::create(root.path(), &spec()).expect("made");
         let path = run.path.join(EXITED);
         for (number, content) in
-            ["", "{\"version\": 1}", "{\"version\": 2}", "\u{0}", &" ".repeat(1 << 21)].iter().enumerate()
+            ["", "{\"version\": 1}", "{\"version\": -1}", "\u{0}", &" ".repeat(1 << 21)].iter().enumerate()
         {
             fs::write(&path, content).expect("written");
             let error = run.exited().expect_err("it is damaged");

@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all, and, where it matters, survive a power cut.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,6 +53,45 @@ pub fn write_many_durable(files: &[(PathBuf, Vec<u8>)]) -> Vec<io::Result<()>> {
         }
     }
     results
+}
+
+/// A file system's error, with the path that it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+struct AtPath {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+/// The same error, with the path it happened at.
+pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), AtPath { path: path.to_owned(), error })
+}
+
+/// The system's number of an error (errno(3)), whatever was said around it.
+#[must_use]
+pub fn errno(error: &io::Error) -> Option<i32> {
+    let mut source = error.source();
+    let mut errno = error.raw_os_error();
+    while let Some(next) = source.filter(|_| errno.is_none()) {
+        errno = next.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        source = next.source();
+    }
+    errno
+}
+
+/// Removes what processes that were killed in the middle of writing have left in a directory. Nobody else
+/// may be writing in it.
+pub fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".tmp") {
+            // If it cannot be removed, it harms nobody.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -160,6 +200,15 @@ mod tests {
         assert!(write(&path, b"new").is_err());
         assert!(write_durable(&dir.path().join("none/a.json"), b"new").is_err());
         assert_eq!(names(dir.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn an_error_keeps_its_number_through_all_that_is_said_around_it() {
+        let error = at(Path::new("/a"), at(Path::new("/b"), io::Error::from_raw_os_error(libc::EMFILE)));
+        assert_eq!(error.to_string(), "/a: /b: Too many open files (os error 24)");
+        assert_eq!(errno(&error), Some(libc::EMFILE));
+        assert_eq!(errno(&io::Error::from_raw_os_error(libc::EIO)), Some(libc::EIO));
+        assert_eq!(errno(&io::Error::other("no number")), None);
     }
 
     #[test]

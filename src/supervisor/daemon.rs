@@ -18,11 +18,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
 
+use super::alarms::{Alarms, Task};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::notify::Manager;
 use super::watch::{Notice, Watch};
-use super::writer::{Filed, Writer, private_dir};
+use super::writer::{Outcome, Writer, private_dir};
 use super::{cgroups, lock, observed};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
@@ -35,7 +36,8 @@ use crate::model::process::BootId;
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
-use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
+use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
+use crate::runs::durable;
 
 /// What is told of an attach job.
 pub const ATTACH_UNSUPPORTED: &str =
@@ -91,6 +93,8 @@ pub struct Daemon {
     pub(super) unfiled: HashMap<RunId, RunDir>,
     /// Exits of processes that became our children because their wrapper died.
     pub(super) reaped: HashMap<i32, i32>,
+    /// What the host lacks.
+    pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<Event>,
     watch: Watch,
     dirty: BTreeSet<JobId>,
@@ -114,8 +118,8 @@ pub struct Slot {
     pub hold_until: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
-    /// A wrapper lives whose record cannot be used.
-    opaque: Option<RunDir>,
+    /// What runs of it is not known: its records cannot be read.
+    opaque: bool,
 }
 
 /// Something that happened to a run.
@@ -139,6 +143,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     abort::at(Point::FoldersMade);
     let _lock = lock::take(&layout.lock())?;
     abort::at(Point::StateLocked);
+    durable::sweep(&layout.run);
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
     let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
@@ -150,7 +155,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (notices, notice_receiver) = unbounded_channel();
         let (events, event_receiver) = unbounded_channel();
-        let (filed, filed_receiver) = unbounded_channel();
+        let (outcomes, outcome_receiver) = unbounded_channel();
         let (watch, watching) = Watch::new(&layout, notices);
         if let Err(error) = watching {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
@@ -163,9 +168,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
-            writer: Writer::start(&layout, options.settings.keep, filed).context("cannot write reports")?,
+            writer: Writer::start(&layout, options.settings.keep, outcomes).context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
+            alarms: Alarms::default(),
             events,
             watch,
             dirty: BTreeSet::new(),
@@ -177,7 +183,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             settings: options.settings,
             layout,
         };
-        daemon.serve(notice_receiver, event_receiver, filed_receiver).await
+        daemon.serve(notice_receiver, event_receiver, outcome_receiver).await
     })
 }
 
@@ -186,7 +192,7 @@ impl Daemon {
         mut self,
         mut notices: UnboundedReceiver<Notice>,
         mut events: UnboundedReceiver<Event>,
-        mut filed: UnboundedReceiver<Filed>,
+        mut outcomes: UnboundedReceiver<Outcome>,
     ) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -197,7 +203,7 @@ impl Daemon {
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
-        self.take_over();
+        self.take_over()?;
         abort::at(Point::TakenOver);
         self.rescan();
         loop {
@@ -223,7 +229,7 @@ impl Daemon {
                         self.look_again(&event.job, Some(&event.run));
                     }
                 }
-                Some(filed) = filed.recv() => self.filed(&filed),
+                Some(outcome) = outcomes.recv() => self.written(outcome),
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
                     if let Some(manager) = &mut self.manager {
@@ -253,34 +259,64 @@ impl Daemon {
     }
 
     /// Reads the run directories: what runs is taken over, what ended meanwhile is reported.
-    fn take_over(&mut self) {
-        let runs = self.layout.runs();
-        let jobs = all_jobs(&runs).unwrap_or_else(|error| {
-            error!("cannot read the run directories: {error}");
-            Vec::new()
-        });
+    fn take_over(&mut self) -> anyhow::Result<()> {
+        // Who does not know what runs starts it a second time.
+        let jobs = all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
         let now = clock::now();
         for job in jobs {
             self.declared.hold(&job, now);
-            let dirs = job_runs(&runs, &job).unwrap_or_else(|error| {
-                error!(job = %job, "cannot read the run directories: {error}");
-                Vec::new()
-            });
-            let (newest, older) = current(dirs);
-            // One that never began has no report that an older one could hide.
-            let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
-            for dir in older {
-                self.close_book(&job, dir, began);
-                abort::at(Point::BookClosed);
-            }
-            if let Some(dir) = newest {
-                self.take_over_run(&job, dir);
-            }
+            self.take_over_job(&job);
             self.dirty.insert(job);
         }
         self.sweep();
         if self.live() > 0 {
             info!("took over {}", count(self.live(), "running workload"));
+        }
+        Ok(())
+    }
+
+    fn take_over_job(&mut self, job: &JobId) {
+        let dirs = match job_runs(&self.layout.runs(), job) {
+            Ok(dirs) => dirs,
+            Err(error) => return self.leave_alone(job, &observed::Blind::Io(error)),
+        };
+        let (mut newest, mut older) = current(dirs);
+        // A start that came to nothing is still owed. The run before it, if that is there, decides what
+        // follows, and knows how often the job was started.
+        while let Some(dir) = newest.take_if(|dir| never_began(dir)) {
+            remove(job, dir);
+            newest = older.pop();
+        }
+        // One that never began has no report that an older one could hide.
+        let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
+        for dir in older {
+            self.close_book(job, dir, began);
+            abort::at(Point::BookClosed);
+        }
+        match newest {
+            Some(dir) => self.take_over_run(job, dir),
+            None => remove_empty(&self.layout.runs(), job),
+        }
+    }
+
+    /// What runs of a job is not known: nothing is done for it until it is.
+    fn leave_alone(&mut self, job: &JobId, blind: &observed::Blind) {
+        self.tell_blind(job, blind, "the job is left alone until that ends");
+        self.slots.entry(job.clone()).or_default().opaque = true;
+    }
+
+    /// Tells once why nothing can be said of a run.
+    pub(super) fn tell_blind(&mut self, job: &JobId, blind: &observed::Blind, so: &str) {
+        if let observed::Blind::Io(error) = blind
+            && self.alarms.raise(Task::See(job.clone()), error)
+        {
+            return;
+        }
+        let slot = self.slots.entry(job.clone()).or_default();
+        let text = format!("{blind}; {so}");
+        if slot.failing.as_ref() != Some(&text) {
+            error!(job = %job, "{text}");
+            slot.failing = Some(text);
         }
     }
 
@@ -297,36 +333,29 @@ impl Daemon {
 
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
-            // We were interrupted between the record and the start, so the start is still owed.
-            Ok(observed::Sighting { standing: observed::Standing::NeverBegan, .. }) => remove(job, dir),
             Ok(sighting) => {
                 let run = Run::resume(self, dir, sighting);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
                 abort::at(Point::RunTakenOver);
+                self.finish_edit(job);
                 self.verify_constraints(job);
-            }
-            Err(observed::Blind::NeverBegan) => {
-                remove(job, dir);
             }
             Err(observed::Blind::Damaged(damage)) => {
                 let aside = dir.set_aside(crate::runs::dir::SPEC);
                 error!(job = %job, "{damage}; set aside ({aside:?}), and the job is taken for one that never ran");
             }
-            Err(blind) => {
-                error!(job = %job, "{blind}; the job is left alone until that ends");
-                let slot = self.slots.entry(job.clone()).or_default();
-                slot.opaque = Some(dir);
-                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
-            }
+            Err(blind) => self.leave_alone(job, &blind),
         }
     }
 
     /// A run that was succeeded by another before its report was known to be on disk.
     fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
-        let Ok(sighting) = observed::look(&dir, clock::now()) else {
-            remove(job, dir);
-            return;
+        let sighting = match observed::look(&dir, clock::now()) {
+            Ok(sighting) => sighting,
+            Err(observed::Blind::NeverBegan | observed::Blind::Damaged(_)) => return remove(job, dir),
+            // The next supervisor may see more.
+            Err(blind) => return warn!(job = %job, "{blind}; that older run is left as it is"),
         };
         let mut run = Run::resume(self, dir, sighting);
         run.followed = followed;
@@ -344,6 +373,7 @@ impl Daemon {
     fn settle_report_only(&mut self, job: &JobId) {
         let reported = self.slots.get(job).and_then(|slot| slot.run.as_ref()).is_none_or(Run::is_reported);
         if !reported {
+            self.record_end(job);
             self.execute(job, Action::Report, crate::reconcile::plan::Outlook::Settled);
         }
     }
@@ -357,11 +387,14 @@ impl Daemon {
         let scan = self.declared.scan(now);
         self.rescan_at = Some(now.boot + RESYNC);
         self.scanned(scan);
-        let opaque: Vec<JobId> =
-            self.slots.iter().filter(|(_, slot)| slot.opaque.is_some()).map(|(job, _)| job.clone()).collect();
-        for job in opaque {
-            if let Some(dir) = self.slots.get_mut(&job).and_then(|slot| slot.opaque.take()) {
-                self.take_over_run(&job, dir);
+        let opaque = |(job, slot): (&JobId, &mut Slot)| std::mem::take(&mut slot.opaque).then(|| job.clone());
+        for job in self.slots.iter_mut().filter_map(opaque).collect::<Vec<_>>() {
+            self.take_over_job(&job);
+            if let Some(slot) = self.slots.get_mut(&job).filter(|slot| !slot.opaque) {
+                info!(job = %job, "its records can be read again");
+                slot.failing = None;
+                self.alarms.clear(&Task::See(job.clone()));
+                self.dirty.insert(job);
             }
         }
     }
@@ -456,11 +489,16 @@ impl Daemon {
                 }
                 slot.hold_until = None;
             }
-            if slot.opaque.is_some() {
+            if slot.opaque {
                 break;
             }
+            let owes = slot.run.as_ref().is_some_and(Run::owes_record) && !self.record_end(job);
+            let slot = self.slots.entry(job.clone()).or_default();
             let plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
             wake = plan.wake;
+            if owes {
+                wake = Some(wake.map_or(now + TRY_AGAIN, |wake| wake.min(now + TRY_AGAIN)));
+            }
             if slot.run.as_ref().is_some_and(Run::gives_no_event) {
                 wake = Some(now + LOOK_AGAIN);
             }
@@ -483,8 +521,9 @@ impl Daemon {
             slot.wake = wake;
             if let Some(at) = wake {
                 self.timers.insert((at, job.clone()));
-            } else if slot.run.is_none() && slot.opaque.is_none() && self.wanted(job) == Wanted::Gone {
+            } else if slot.run.is_none() && !slot.opaque && self.wanted(job) == Wanted::Gone {
                 self.slots.remove(job);
+                self.alarms.forget(job);
             }
         }
     }
@@ -540,17 +579,40 @@ impl Daemon {
         }
     }
 
-    /// A last report is on disk: nothing is lost any more if the run's directory goes.
-    fn filed(&mut self, Filed { job, run }: &Filed) {
-        if let Some(current) = self.slots.get_mut(job).and_then(|slot| slot.run.as_mut())
-            && current.seen.id == *run
-        {
-            current.filed = true;
-        }
-        if let Some(dir) = self.unfiled.remove(run) {
-            remove(job, dir);
+    /// What became of reports.
+    fn written(&mut self, outcome: Outcome) {
+        match outcome {
+            // Nothing is lost any more if the run's directory goes.
+            Outcome::Filed { job, run } => {
+                if let Some(current) = self.slots.get_mut(&job).and_then(|slot| slot.run.as_mut())
+                    && current.seen.id == run
+                {
+                    current.filed = true;
+                }
+                if let Some(dir) = self.unfiled.remove(&run) {
+                    remove(&job, dir);
+                }
+            }
+            Outcome::Failing(error) => {
+                if !self.alarms.raise(Task::Report, &error) {
+                    error!("reports cannot be written: {error}; jobs run on, the reports are kept and tried again");
+                }
+            }
+            Outcome::Mended => {
+                self.alarms.clear(&Task::Report);
+                info!("reports can be written again; those that were missing are made up for");
+            }
         }
     }
+}
+
+/// Whether a run came to nothing before its workload was recorded, because somebody was interrupted.
+fn never_began(dir: &RunDir) -> bool {
+    use observed::{Blind, Sighting, Standing};
+    matches!(
+        observed::look(dir, clock::now()),
+        Ok(Sighting { standing: Standing::NeverBegan, .. }) | Err(Blind::NeverBegan)
+    )
 }
 
 /// Removes a run's directory.

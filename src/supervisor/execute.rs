@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
+use super::alarms::Task;
 use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
 use super::environment;
-use super::observed::{self, Sighting, Standing};
+use super::observed::{self, Blind, Sighting, Standing};
 use super::survey;
 use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, Before, counters};
@@ -34,7 +35,8 @@ use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
 use crate::reconcile::diff::{Change, needs_restart};
 use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
-use crate::runs::dir::RunDir;
+use crate::runs::dir::{self, RecordError, RunDir};
+use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::wrapper;
 
@@ -50,6 +52,8 @@ pub struct Run {
     started: Option<Started>,
     /// How it ended.
     ended: Option<Exited>,
+    /// That is not on disk yet, and it is on us to write it.
+    unrecorded: bool,
     report: Report,
     /// The wrapper is gone, the workload lives.
     orphaned: bool,
@@ -74,12 +78,14 @@ impl Run {
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
         let filed = survey::is_filed(&daemon.layout, &sighting);
-        let report = survey::report_of(&daemon.layout, &spec.job.id)
+        let mut report = survey::report_of(&daemon.layout, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
                 let (id, restarts) = (spec.run_id.clone(), spec.history.restarts);
                 Report::starting(&spec.job, id, restarts, spec.created.wall, "starting".into())
             });
+        // An edit may have been recorded, and not been reported any more.
+        report.describe(&spec.job);
         let seen = sighting.observed(filed);
         let mut run = Self {
             seen,
@@ -87,6 +93,7 @@ impl Run {
             spec,
             started: None,
             ended: None,
+            unrecorded: false,
             report,
             orphaned: false,
             watch: None,
@@ -160,7 +167,7 @@ impl Run {
                 None
             }
             Standing::Ended { exited, recorded, .. } => {
-                if recorded {
+                if recorded || self.unrecorded {
                     self.ended = Some(*exited);
                 } else {
                     self.conclude(exited.at, exited.ended);
@@ -180,11 +187,57 @@ impl Run {
             let (evidence, usage) = counters::read(self.spec.cgroup.as_ref()).since(baseline);
             (exited.evidence, exited.usage) = (Some(evidence), usage);
         }
-        if let Err(error) = self.dir.write_exited(&exited) {
-            warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
-        }
+        self.unrecorded = self.dir.write_exited(&exited).is_err();
         abort::at(Point::EndConcluded);
         self.ended = Some(exited);
+    }
+
+    /// It ended, we are the ones to record that, and it could not be done yet.
+    #[must_use]
+    pub fn owes_record(&self) -> bool {
+        self.unrecorded
+    }
+
+    /// Looks at it again. Records that were damaged meanwhile are set aside, and written anew where we know
+    /// what they said.
+    fn look(&self) -> Result<Sighting, Blind> {
+        let seen = observed::look(&self.dir, clock::now());
+        let damage = match &seen {
+            Ok(sighting) => &sighting.damage[..],
+            Err(Blind::Opaque(error) | Blind::Damaged(error)) => std::slice::from_ref(error),
+            Err(_) => &[],
+        };
+        let mut mended = false;
+        for error in damage {
+            match self.mend(error) {
+                Ok(known) => mended |= known,
+                Err(error) => warn!(job = %self.spec.job.id, "a damaged record cannot be replaced: {error}"),
+            }
+        }
+        let mut seen = if mended { observed::look(&self.dir, clock::now()) } else { seen };
+        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
+            && let Some(known) = &self.ended
+        {
+            **exited = known.clone();
+        }
+        seen
+    }
+
+    /// Sets a damaged record aside. True: it was written anew.
+    fn mend(&self, damage: &RecordError) -> io::Result<bool> {
+        let name = damage.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == dir::STARTED && self.started.is_none() {
+            // That it is there, whatever it said, is all that is known of the start.
+            return Ok(false);
+        }
+        error!(job = %self.spec.job.id, run = %self.seen.id, "{damage}; it is set aside");
+        self.dir.set_aside(name)?;
+        match (name, &self.started) {
+            (dir::SPEC, _) => self.dir.write_spec(&self.spec)?,
+            (dir::STARTED, Some(started)) => self.dir.write_started(started)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Puts the job's constraints in force, after others were.
@@ -304,16 +357,21 @@ impl Daemon {
             Action::Forget => self.forget(job),
         };
         let succeeded = done.is_ok();
+        let task = Task::Act(job.clone());
+        let of_the_host = done.as_ref().is_err_and(|error| self.alarms.raise(task.clone(), error));
         let Some(slot) = self.slots.get_mut(job) else { return succeeded };
         match done {
             Ok(()) => {
+                self.alarms.clear(&task);
                 if slot.failing.take().is_some() {
                     info!(job = %job, "works again");
                 }
             }
             Err(error) => {
                 let text = error.to_string();
-                if slot.failing.as_ref() != Some(&text) {
+                if of_the_host {
+                    slot.failing = None;
+                } else if slot.failing.as_ref() != Some(&text) {
                     error!(job = %job, "{text}; tried again every {} s", TRY_AGAIN.as_secs());
                     slot.failing = Some(text);
                 }
@@ -326,7 +384,10 @@ impl Daemon {
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
         let now = clock::now();
         let random = RandomState::new().build_hasher().finish();
-        let run_id = RunId::new(now.wall.unix_ms(), random as u32);
+        let run_id = match self.run_of(&job.id) {
+            Some(run) => RunId::after(&run.seen.id, now.wall.unix_ms(), random as u32),
+            None => RunId::new(now.wall.unix_ms(), random as u32),
+        };
         history.recent.push(now.boot);
         let environment = match job.exec() {
             Some(exec) => {
@@ -361,11 +422,11 @@ impl Daemon {
             cgroup,
             limits,
             released: false,
+            before: None,
             attached: None,
         };
-        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))
-        })?;
+        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
+            .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);
         let text = why.describe().to_owned();
         let report = Report::starting(job, run_id.clone(), history.restarts, now.wall, text);
@@ -383,6 +444,7 @@ impl Daemon {
             spec,
             started: None,
             ended: None,
+            unrecorded: false,
             report,
             orphaned: false,
             watch: None,
@@ -402,20 +464,24 @@ impl Daemon {
                     }
                     None
                 }
-                Err(error) => Some(StartError {
-                    stage: Stage::Wrapper,
-                    errno: error.raw_os_error(),
-                    detail: format!("cannot start the wrapper: {error}"),
-                }),
+                Err(error) => {
+                    let detail = format!("cannot start the wrapper: {error}");
+                    let failed = StartError { stage: Stage::Wrapper, errno: errno(&error), detail };
+                    if failed.shortage().is_some() {
+                        // Nothing was started, so the start is still owed, and no run of it.
+                        remove(&job.id, run.dir.clone());
+                        return Err(because("cannot start the wrapper", error));
+                    }
+                    Some(failed)
+                }
             },
         };
         info!(job = %job.id, run = %run.seen.id, "{}", why.describe());
         if let Some(error) = failed {
             let how = Ended::NotStarted(error);
             let exited = Exited::unmeasured(run.seen.id.clone(), now, how.clone());
-            run.dir.write_exited(&exited)?;
             run.seen.phase = Phase::Ended { started: None, at: Some(now.boot), how, reported: false };
-            run.ended = Some(exited);
+            (run.ended, run.unrecorded) = (Some(exited), true);
         }
         self.writer.put(&run.report);
         abort::at(Point::StartReported);
@@ -430,7 +496,9 @@ impl Daemon {
         let why = self.without_cgroup();
         let Some(run) = self.run_of(job) else { return Ok(()) };
         debug_assert!(!needs_restart(changes));
-        let spec = Spec { job: (**declared).clone(), released: false, ..run.spec.clone() };
+        let known = run.spec.job.in_force();
+        let before = (known != declared.in_force()).then(|| known.clone());
+        let spec = Spec { job: (**declared).clone(), released: false, before, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
         abort::at(Point::EditRecorded);
         let before = std::mem::replace(&mut run.spec, spec).job;
@@ -619,6 +687,26 @@ impl Daemon {
         Ok(())
     }
 
+    /// Writes the record that a run's end lacks. False: it is tried again later.
+    pub(super) fn record_end(&mut self, job: &JobId) -> bool {
+        let Some(run) = self.run_of(job) else { return true };
+        let Some(exited) = run.ended.as_ref().filter(|_| run.unrecorded) else { return true };
+        let task = Task::Record(job.clone());
+        match run.dir.write_exited(exited) {
+            Ok(()) => {
+                run.unrecorded = false;
+                self.alarms.clear(&task);
+                true
+            }
+            Err(error) => {
+                if !self.alarms.raise(task, &error) {
+                    error!(job = %job, "the end of a run cannot be recorded: {error}; tried again");
+                }
+                false
+            }
+        }
+    }
+
     /// Removes a run's directory, now or as soon as its report is on disk.
     pub(super) fn discard(&mut self, run: Run) {
         let dir = run.dir.clone();
@@ -659,22 +747,22 @@ impl Daemon {
             // Its wrapper died, so it became our child, and we are the ones who saw it end.
             run.conclude(clock::now(), Ended::Waited { status });
         }
-        let sighting = match observed::look(&run.dir, clock::now()) {
+        let sighting = match run.look() {
             Ok(sighting) => sighting,
-            Err(error) => {
-                warn!(job = %job, run = %run.seen.id, "cannot look at the run: {error}");
+            Err(blind) => {
                 run.watch = None;
-                self.mark(job);
-                return;
+                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
+                self.tell_blind(job, &blind, "it is looked at again every 5 s");
+                return self.mark(job);
             }
         };
-        for damage in &sighting.damage {
-            error!(job = %job, run = %run.seen.id, "{damage}");
-            if damage.is_damage()
-                && let Some(name) = damage.path.file_name().and_then(|name| name.to_str())
-                && let Err(error) = run.dir.set_aside(name)
-            {
-                warn!(job = %job, "a damaged record cannot be set aside: {error}");
+        if run.started.is_none()
+            && let Some(error) = sighting.damage.iter().find(|error| error.path.ends_with(dir::STARTED))
+        {
+            let text = format!("{error}; which process it is will be known when its wrapper ends");
+            if slot.failing.as_ref() != Some(&text) {
+                error!(job = %job, run = %run.seen.id, "{text}");
+                slot.failing = Some(text);
             }
         }
         let had_started = run.started.is_some();
@@ -691,6 +779,8 @@ impl Daemon {
                 }
             }
         }
+        self.alarms.clear(&Task::See(job.clone()));
+        let Some(run) = self.run_of(job) else { return };
         if !had_started
             && let Some(started) = &run.started
             && run.is_live()
@@ -703,6 +793,31 @@ impl Daemon {
             self.publish(job);
         }
         self.mark(job);
+    }
+
+    /// Puts an edit in force that another supervisor had recorded, and was killed before it reported it.
+    pub(super) fn finish_edit(&mut self, job: &JobId) {
+        let why = self.without_cgroup();
+        let Some(run) = self.run_of(job).filter(|run| matches!(run.seen.phase, Phase::Running { .. })) else {
+            return;
+        };
+        let (Some(started), Some(before)) = (&run.started, &run.spec.before) else { return };
+        let told = |list: &[(ConstraintName, String)], status: &ConstraintStatus| {
+            list.iter().any(|(name, value)| (*name, value) == (status.name, &status.requested))
+        };
+        let (was, wanted) = (before.requested(), run.seen.job.in_force().requested());
+        let as_before = |status: &ConstraintStatus| told(&was, status) && !told(&wanted, status);
+        let all_told = wanted
+            .iter()
+            .all(|(name, value)| run.report.constraints.iter().any(|s| (s.name, &s.requested) == (*name, value)));
+        if run.seen.released || (all_told && !run.report.constraints.iter().any(as_before)) {
+            return;
+        }
+        run.report.constraints = run.enforce(started, before, &why);
+        let text = "an edit in place that was interrupted is finished";
+        info!(job = %job, run = %run.seen.id, "{text}");
+        run.report.event(clock::now().wall, State::Running, text.into());
+        self.publish(job);
     }
 
     /// Reads back what is declared to be in force, puts right what somebody else has changed, and tries
@@ -798,6 +913,18 @@ impl Daemon {
     fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
     }
+}
+
+/// The same error, with what could not be done for it.
+fn because(what: &str, error: io::Error) -> io::Error {
+    #[derive(Debug, thiserror::Error)]
+    #[error("{what}: {error}")]
+    struct Because {
+        what: String,
+        #[source]
+        error: io::Error,
+    }
+    io::Error::new(error.kind(), Because { what: what.into(), error })
 }
 
 /// Whether a limit is refused whose file is there: a job that uses less, or a disk that comes back, is
