@@ -9,6 +9,7 @@
 #[path = "../supervise/harness.rs"]
 mod harness;
 
+mod chaos;
 mod points;
 mod stage;
 mod witness;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     match arguments.split_first() {
         Some((mode, rest)) if mode == "workload" => workload::main(rest),
         Some((mode, rest)) if mode == "child" => workload::child(rest),
+        Some((mode, rest)) if mode == "chaos" => chaos::main(rest),
         _ => run(&arguments),
     }
 }

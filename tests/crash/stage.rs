@@ -145,6 +145,21 @@ impl Stage {
         }
     }
 
+    /// Looks until it finds nothing. Gives what it found last.
+    pub fn eventually(&mut self, mut look: impl FnMut(&Self) -> Vec<String>) -> Vec<String> {
+        let begin = Instant::now();
+        loop {
+            if !self.runs() {
+                self.spawn();
+            }
+            let found = look(self);
+            if found.is_empty() || begin.elapsed() > DEADLINE {
+                return found;
+            }
+            sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits until a point ends the supervisor.
     pub fn until_ended(&mut self, what: &str) {
         let begin = Instant::now();
