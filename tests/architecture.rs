@@ -90,6 +90,20 @@ fn the_rules_have_no_circle() {
     }
 }
 
+/// What people install cannot be made to end by a variable of the environment: src/abort.rs.
+#[test]
+fn no_release_has_abort_points() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).expect("readable");
+    let manifest: toml::Table = text("Cargo.toml").parse().expect("TOML");
+    assert_eq!(manifest["features"].as_table().map(toml::Table::len), Some(1), "and none is the default");
+    let makefile = text("Makefile");
+    let builds: Vec<&str> = makefile.lines().filter(|line| line.contains("cargo build")).collect();
+    assert_eq!(builds.len(), 2, "{builds:?}");
+    assert!(builds.iter().all(|line| !line.contains("features")), "{builds:?}");
+    assert_eq!(makefile.matches("@$(CANNOT_ABORT)").count(), 2, "each of them is looked at");
+}
+
 /// The checker itself, on planted violations.
 #[test]
 fn violations_are_seen() {

@@ -25,7 +25,7 @@ use super::witness::Witness;
 use super::workload::{self, Life};
 
 /// How long anything may take. Nothing is expected to take it: the machine may be busy with other tests.
-const DEADLINE: Duration = Duration::from_secs(25);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a job file says.
 #[derive(Debug, Clone)]
