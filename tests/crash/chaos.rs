@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ffrtmp::abort::Point;
 use ffrtmp::model::signal::Signal as Named;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -24,6 +25,9 @@ const KILLS: u64 = 200;
 
 /// Of so many kills of the supervisor one comes with the kill of a wrapper.
 const WRAPPER: u64 = 15;
+
+/// One of so many supervisors, or one of its wrappers, ends at an abort point, if it comes to that.
+const POINT: u64 = 4;
 
 /// Complaints that are told with all that is known of them.
 const TOLD: usize = 8;
@@ -94,6 +98,8 @@ struct Chaos {
     changes: BTreeMap<&'static str, u64>,
     kills: u64,
     wrappers: u64,
+    /// Ended at an abort point, of both.
+    aborted: usize,
 }
 
 /// `--seconds N`, `--seed N`, `--json FILE`.
@@ -146,6 +152,7 @@ impl Chaos {
             changes: BTreeMap::new(),
             kills: 0,
             wrappers: 0,
+            aborted: 0,
         };
         for number in 0..JOBS {
             let kind = KINDS[number as usize % KINDS.len()];
@@ -296,6 +303,12 @@ impl Chaos {
     fn round(&mut self) {
         let (before, during) = (self.random.within(0, 2), self.random.within(0, 3));
         (0..before).for_each(|_| self.change());
+        let (points, pass) = (Point::ALL, self.random.number(1, 4));
+        let point = points[self.random.number(0, points.len() as u32) as usize];
+        match self.random.within(0, POINT) {
+            0 => self.stage.arm(&[format!("{}:{pass}", point.name())]),
+            _ => self.stage.arm(&[]),
+        }
         self.stage.spawn();
         let (one, other) = (self.pause() / 2, self.pause() / 2);
         sleep(one);
@@ -306,9 +319,10 @@ impl Chaos {
         if wrapper && first {
             self.kill_wrapper(which);
         }
-        assert!(self.stage.runs(), "it ended by itself: {}", self.stage.log());
-        self.stage.kill();
-        self.kills += 1;
+        if self.stage.runs() {
+            self.stage.kill();
+            self.kills += 1;
+        }
         if wrapper && !first {
             self.kill_wrapper(which);
         }
@@ -331,6 +345,7 @@ impl Chaos {
 
     /// Nothing changes any more: all has to become as it is declared. Gives what does not.
     fn settle(&mut self) -> Vec<String> {
+        self.stage.arm(&[]);
         for at in 0..self.jobs.len() {
             if std::mem::take(&mut self.jobs[at].broken) && self.jobs[at].present {
                 self.put(at);
@@ -398,6 +413,9 @@ impl Chaos {
         });
         self.stage.term();
         left.extend(self.stage.left());
+        let aborted = self.stage.all_aborted();
+        self.aborted = aborted.len();
+        self.asked.wrappers.extend(aborted.into_iter().flatten());
         (judge(&self.stage.root, &self.stage.witness(), &self.asked), left, open)
     }
 
@@ -406,6 +424,7 @@ impl Chaos {
         let rows = [
             ("supervisors killed", self.kills),
             ("wrappers killed", self.wrappers),
+            ("ended at an abort point", self.aborted as u64),
             ("changes", self.changes.values().sum()),
             ("starts", verdict.starts as u64),
             ("exits", verdict.exits as u64),

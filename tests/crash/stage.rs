@@ -45,6 +45,8 @@ pub struct Stage {
     child: Option<Child>,
     /// Points that end a process, one after the other.
     armed: Vec<String>,
+    /// How often others were chosen.
+    choices: u32,
     drafts: Cell<u32>,
     dir: TempDir,
 }
@@ -60,12 +62,13 @@ impl Stage {
         fs::write(root.join("supervisor.toml"), "[reports]\nkeep = 10000\n").expect("written");
         let witness_file = root.join("witness/said");
         File::create(&witness_file).expect("made");
-        Self { root, witness_file, child: None, armed: Vec::new(), drafts: Cell::new(0), dir }
+        Self { root, witness_file, child: None, armed: Vec::new(), choices: 0, drafts: Cell::new(0), dir }
     }
 
     /// Has one process end at each of these points (`NAME:N`), one after the other.
     pub fn arm(&mut self, points: &[String]) {
         self.armed = points.to_vec();
+        self.choices += 1;
     }
 
     /// The command line of the process that ended at a point, once it has.
@@ -74,7 +77,20 @@ impl Stage {
     }
 
     fn mark(&self, point: &str) -> PathBuf {
-        self.root.join("witness").join(format!("mark-{}", point.replace(':', "-")))
+        let name = format!("mark-{}-{}", self.choices, point.replace(':', "-"));
+        self.root.join("witness").join(name)
+    }
+
+    /// The processes that ended at a point: the run, if it was the wrapper of one.
+    pub fn all_aborted(&self) -> Vec<Option<String>> {
+        let folder = self.root.join("witness");
+        let marks = names(&folder).into_iter().filter(|name| name.starts_with("mark-"));
+        let run = |name: String| {
+            let command = fs::read_to_string(folder.join(name)).unwrap_or_default();
+            let dir = command.split_whitespace().skip_while(|word| *word != "--run-dir").nth(1)?;
+            dir.rsplit('/').next().map(str::to_owned)
+        };
+        marks.map(run).collect()
     }
 
     // The supervisor.
