@@ -24,7 +24,7 @@ use super::execute::Run;
 use super::notify::Manager;
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer, private_dir};
-use super::{cgroups, lock, observed};
+use super::{cgroups, lock, observed, survey};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
@@ -283,14 +283,14 @@ impl Daemon {
         let (mut newest, mut older) = current(dirs);
         // A start that came to nothing is still owed. The run before it, if that is there, decides what
         // follows, and knows how often the job was started.
-        while let Some(dir) = newest.take_if(|dir| never_began(dir)) {
+        // One that was told of is told to the end.
+        let told = survey::report_of(&self.layout, job).map(|report| report.run_id);
+        while let Some(dir) = newest.take_if(|dir| dir.run_id() != told && never_began(dir)) {
             remove(job, dir);
             newest = older.pop();
         }
-        // One that never began has no report that an older one could hide.
-        let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
         for dir in older {
-            self.close_book(job, dir, began);
+            self.close_book(job, dir, newest.is_some());
             abort::at(Point::BookClosed);
         }
         match newest {

@@ -37,9 +37,11 @@ enum Occasion {
     AndGone(u32),
     /// When the jobs are removed.
     AtTheEnd(u32),
+    /// Of a job that is to run once, whatever comes of it.
+    Once(u32),
 }
 
-use Occasion::{After, AndGone, AtTheEnd, First};
+use Occasion::{After, AndGone, AtTheEnd, First, Once};
 
 /// The occasions for each point. Every point has one: the compiler sees to that.
 fn occasions(point: Point) -> &'static [Occasion] {
@@ -61,12 +63,13 @@ fn occasions(point: Point) -> &'static [Occasion] {
         }
         Point::CgroupMade | Point::LimitsSet => &[First(7), AndGone(1)],
         Point::SpecRemoved | Point::RunDirRemoved => &[First(1), AtTheEnd(3)],
+        // Nothing ran.
         Point::WrapperBegun
         | Point::WrapperDetached
         | Point::SpecRead
         | Point::WorkloadForked
-        | Point::StartedDrafted
-        | Point::StartedWritten
+        | Point::StartedDrafted => &[First(1), Once(1)],
+        Point::StartedWritten
         | Point::WorkloadReleased
         | Point::CgroupKilled
         | Point::RunKilled
@@ -99,6 +102,7 @@ pub fn tests() -> Vec<Test> {
                 After(before, pass) => format!("{}:{pass} after {before}", point.name()),
                 AndGone(pass) => format!("{}:{pass}, and its job is removed", point.name()),
                 AtTheEnd(pass) => format!("{}:{pass}, while all jobs are removed", point.name()),
+                Once(pass) => format!("{}:{pass}, of a job that runs once", point.name()),
             };
             let test = move || Story::new(point, occasion).tell();
             (format!("points::{name}"), Box::new(test) as Box<dyn Fn() + Send>)
@@ -117,7 +121,7 @@ struct Story {
 
 impl Story {
     fn new(point: Point, occasion: Occasion) -> Self {
-        let (First(pass) | After(_, pass) | AndGone(pass) | AtTheEnd(pass)) = occasion;
+        let (First(pass) | After(_, pass) | AndGone(pass) | AtTheEnd(pass) | Once(pass)) = occasion;
         let before = if let After(before, _) = occasion { Some(before.to_owned()) } else { None };
         let points = before.into_iter().chain([format!("{}:{pass}", point.name())]).collect();
         Self { stage: Stage::new(), asked: Asked::default(), occasion, points }
@@ -151,6 +155,16 @@ impl Story {
                 self.stage.kill();
                 self.stage.arm(&self.points);
                 self.stage.spawn();
+            }
+            Once(_) => {
+                self.stage.arm(&self.points);
+                self.asked.once.insert("once".into());
+                let keys = String::new();
+                self.stage.put("once", &Declared { keys, ..self.declared("once") });
+                self.stage.spawn();
+                self.stage.until("it completes all the same", |stage| {
+                    stage.history("once").iter().any(|report| report["exit_code"] == 0)
+                });
             }
         }
         self.end();
