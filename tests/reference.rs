@@ -105,7 +105,7 @@ fn every_field_of_a_report_has_its_line() {
     assert_eq!(job.id, JobId::new("a").expect("a name"));
     let now = WallTime::from_unix_ms(0);
     let mut report = Report::starting(&job, RunId::new(0, 0), 0, now, "starting".into());
-    report.end(now, None, Usage::default(), judge(&job, &Ended::Waited { status: 0 }, None, None));
+    report.end(now, None, None, Usage::default(), judge(&job, &Ended::Waited { status: 0 }, None, None));
     let report = serde_json::to_value(report).expect("JSON");
     for field in report.as_object().expect("an object").keys() {
         assert!(row(&page, field).is_some(), "docs/reference/reports.md does not tell of {field}");

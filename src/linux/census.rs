@@ -189,6 +189,12 @@ impl<'a> Process<'a> {
         self.stat.identity()
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.stat.pid
+    }
+
     /// The clock tick at which it began (`/proc/PID/stat`, field 22).
     #[must_use]
     pub fn start_time(&self) -> u64 {

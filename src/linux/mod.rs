@@ -1,9 +1,12 @@
 //! The kernel's side: clocks, cgroups, processes and their identity, priorities, users, spawning.
 
+pub mod attach;
 pub mod census;
 pub mod cgroup;
 pub mod clock;
 pub mod effort;
+pub mod exits;
+pub mod pid_file;
 pub mod priority;
 pub mod proc_events;
 pub mod process;

@@ -401,7 +401,7 @@ fn io_class_of(value: i32) -> Option<IoClass> {
 }
 
 /// The numbers of a process's threads (`/proc/PID/task`), the main one first; none if it is gone.
-fn threads_of(process: &ProcessIdentity) -> io::Result<Vec<Pid>> {
+pub(super) fn threads_of(process: &ProcessIdentity) -> io::Result<Vec<Pid>> {
     let entries = match fs::read_dir(format!("/proc/{}/task", process.pid)) {
         Err(error) if is_gone(&error) => return Ok(Vec::new()),
         other => other?,
@@ -414,7 +414,7 @@ fn threads_of(process: &ProcessIdentity) -> io::Result<Vec<Pid>> {
     Ok(if stat_of(process)?.is_some() { threads } else { Vec::new() })
 }
 
-fn write_oom_score_adj(process: &ProcessIdentity, value: i16) -> io::Result<()> {
+pub(super) fn write_oom_score_adj(process: &ProcessIdentity, value: i16) -> io::Result<()> {
     // The open file stays with the process it was opened for; then it is made sure which one that was.
     let mut file = OpenOptions::new().write(true).open(format!("/proc/{}/oom_score_adj", process.pid))?;
     if stat_of(process)?.is_some() { file.write_all(value.to_string().as_bytes()) } else { Ok(()) }

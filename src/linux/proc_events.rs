@@ -224,7 +224,7 @@ impl ProcEvents {
     ///
     /// # Errors
     /// Those of recvfrom(2), but for `ENOBUFS`: that is [`ProcEvent::Lost`].
-    pub fn read(&mut self) -> io::Result<Vec<ProcEvent>> {
+    pub fn read(&self) -> io::Result<Vec<ProcEvent>> {
         let mut events = Vec::new();
         loop {
             match self.receive() {
@@ -364,7 +364,7 @@ mod tests {
     }
 
     /// Reads until there is an event that fits, and gives all that came until then.
-    fn until(events: &mut ProcEvents, fits: impl Fn(&ProcEvent) -> bool) -> Vec<ProcEvent> {
+    fn until(events: &ProcEvents, fits: impl Fn(&ProcEvent) -> bool) -> Vec<ProcEvent> {
         let (begin, mut all) = (Instant::now(), Vec::new());
         while !all.iter().any(&fits) {
             assert!(begin.elapsed() < Duration::from_secs(20), "waited in vain: {all:?}");
@@ -388,12 +388,12 @@ mod tests {
     #[test]
     fn what_a_process_does_is_told_in_order() {
         let all = Filter::of(&[Kind::Fork, Kind::Exec, Kind::Comm, Kind::Exit]);
-        let Some(mut events) = open("what_a_process_does_is_told_in_order", &all) else { return };
+        let Some(events) = open("what_a_process_does_is_told_in_order", &all) else { return };
         // A name of its own, then threads, which are nobody's business.
         std::thread::spawn(|| ()).join().expect("a thread");
         let child = run("echo renamed > /proc/$$/comm; exit 7");
         let exit = ProcEvent::Exit { pid: child, status: 7 << 8 };
-        let seen = until(&mut events, |event| *event == exit);
+        let seen = until(&events, |event| *event == exit);
         let parent = Pid::new(std::process::id()).expect("a pid");
         let of_child = |event: &&ProcEvent| match event {
             ProcEvent::Fork { child: pid, .. }
@@ -415,14 +415,13 @@ mod tests {
 
     #[test]
     fn only_what_was_asked_for_is_told_and_never_of_threads() {
-        let Some(mut events) = open("only_what_was_asked_for_is_told", &Filter::of(&[Kind::Fork])) else {
+        let Some(events) = open("only_what_was_asked_for_is_told", &Filter::of(&[Kind::Fork])) else {
             return;
         };
         let thread = std::thread::spawn(nix::unistd::gettid).join().expect("a thread").as_raw();
         let child = run("exit 0");
         let after = run("exit 0");
-        let seen =
-            until(&mut events, |event| matches!(event, ProcEvent::Fork { child, .. } if *child == after));
+        let seen = until(&events, |event| matches!(event, ProcEvent::Fork { child, .. } if *child == after));
         let forked = |number: i32| {
             seen.iter()
                 .any(|event| matches!(event, ProcEvent::Fork { child, .. } if child.as_raw() == number))
@@ -439,28 +438,28 @@ mod tests {
         run("exit 3");
         child.kill().expect("ours");
         child.wait().expect("our child");
-        let Some(mut events) = events else { return };
+        let Some(events) = events else { return };
         let exit = ProcEvent::Exit { pid: pid(&child), status: libc::SIGKILL };
-        assert_eq!(until(&mut events, |_| true), [exit]);
+        assert_eq!(until(&events, |_| true), [exit]);
     }
 
     #[test]
     fn events_that_did_not_fit_are_said_to_be_lost() {
         let test = "events_that_did_not_fit_are_said_to_be_lost";
-        let Some(mut events) = open(test, &Filter::of(&[Kind::Fork, Kind::Exec, Kind::Exit])) else { return };
+        let Some(events) = open(test, &Filter::of(&[Kind::Fork, Kind::Exec, Kind::Exit])) else { return };
         // The smallest that the kernel gives: a few events.
         socket::setsockopt(&events.socket, sockopt::RcvBuf, &0).expect("set");
         for _ in 0..20 {
             run("exit 0");
         }
-        let seen = until(&mut events, |event| *event == ProcEvent::Lost);
+        let seen = until(&events, |event| *event == ProcEvent::Lost);
         assert!(seen.len() < 60, "{seen:?}");
         // And it goes on, with room for what the rest of the machine does meanwhile.
         socket::setsockopt(&events.socket, sockopt::RcvBufForce, &BUFFER)
             .or_else(|_| socket::setsockopt(&events.socket, sockopt::RcvBuf, &BUFFER))
             .expect("set");
         let last = run("exit 0");
-        until(&mut events, |event| *event == ProcEvent::Exit { pid: last, status: 0 });
+        until(&events, |event| *event == ProcEvent::Exit { pid: last, status: 0 });
     }
 
     #[test]

@@ -4,13 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::str::SplitAsciiWhitespace;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{SysconfVar, sysconf};
 
-use super::sys;
+use super::{clock, sys};
 use crate::model::process::{BootId, Pid, ProcessIdentity};
 use crate::model::signal::Signal;
+use crate::model::time::{BootTime, Moment, WallTime};
 
 /// Passes over `/proc` after which [`kill_family`] gives up on a family that grows faster than it dies.
 const MAX_PASSES: usize = 64;
@@ -44,6 +48,17 @@ pub fn current() -> io::Result<ProcessIdentity> {
     Pid::new(std::process::id())
         .map_or(Ok(None), identify)?
         .ok_or_else(|| io::Error::other("/proc does not show this very process"))
+}
+
+/// When a process began. To a hundredth of a second, which is what the kernel tells.
+#[must_use]
+pub fn began(process: &ProcessIdentity) -> Moment {
+    // 100 on every Linux that runs media; sysconf(3) cannot fail for it.
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    let boot = BootTime(process.start_time.saturating_mul(1000) / ticks.unwrap_or(100).max(1));
+    let now = clock::now();
+    let ago = i64::try_from(now.boot.since(boot).as_millis()).unwrap_or(0);
+    Moment { wall: WallTime::from_unix_ms(now.wall.unix_ms() - ago), boot }
 }
 
 /// Whether the process has ended and only waits to be reaped; false too if it is gone.
@@ -93,13 +108,33 @@ impl PidFd {
     /// # Errors
     /// Those of poll(2).
     pub fn has_exited(&self) -> io::Result<bool> {
-        let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut fds, PollTimeout::ZERO) {
-                Ok(ready) => return Ok(ready > 0),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
+        self.await_exit(Duration::ZERO)
+    }
+
+    /// Whether the process has ended within this time, reaped or not. A signal may start the time anew.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn await_exit(&self, within: Duration) -> io::Result<bool> {
+        let within = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+        Ok(!ready(self.0.as_fd(), PollFlags::POLLIN, within)?.is_empty())
+    }
+
+    /// The raw wait status, if the process was reaped, by whomever, and this kernel keeps it (Linux 6.15).
+    #[must_use]
+    pub fn exit_status(&self) -> Option<i32> {
+        sys::pidfd_exit_status(self.0.as_fd()).ok().flatten()
+    }
+}
+
+/// Waits until a descriptor is ready for this, or has hung up (poll(2)); empty if the time is over.
+pub(super) fn ready(fd: BorrowedFd<'_>, interest: PollFlags, timeout: PollTimeout) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(fd, interest)];
+    loop {
+        match poll(&mut fds, timeout) {
+            Ok(_) => return Ok(fds[0].revents().unwrap_or(PollFlags::empty())),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -191,17 +226,21 @@ pub(super) struct Stat {
     pub(super) start_time: u64,
 }
 
+/// `/proc/PID/stat`: the number, the name, and the fields from the third on. The name may hold anything,
+/// so it ends at the last parenthesis.
+pub(super) fn split_stat(text: &[u8]) -> Option<(&[u8], &[u8], SplitAsciiWhitespace<'_>)> {
+    let open = text.iter().position(|&byte| byte == b'(')?;
+    let close = text.iter().rposition(|&byte| byte == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    Some((text.get(..open)?, text.get(open + 1..close)?, rest.split_ascii_whitespace()))
+}
+
 impl Stat {
-    /// Takes the text apart. The name in the second field may hold anything, so the rest is what
-    /// follows the last parenthesis.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let open = text.iter().position(|&byte| byte == b'(')?;
-        let close = text.iter().rposition(|&byte| byte == b')')?;
-        let pid = std::str::from_utf8(text.get(..open)?).ok()?.trim().parse().ok().and_then(Pid::new)?;
-        let name = text.get(open + 1..close)?.to_vec();
-        let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-        // The first of these is field 3.
-        let mut fields = rest.split_ascii_whitespace();
+    /// Takes the text apart.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let (number, name, mut fields) = split_stat(text)?;
+        let pid = std::str::from_utf8(number).ok()?.trim().parse().ok().and_then(Pid::new)?;
+        let name = name.to_vec();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
         let session = fields.nth(1)?.parse().ok()?;
@@ -214,7 +253,8 @@ impl Stat {
         Some(Self { pid, name, state, parent, session, flags, cpu_ticks, nice, start_time })
     }
 
-    fn is(&self, process: &ProcessIdentity) -> bool {
+    /// Whether it is of this very process, of this boot.
+    pub(super) fn is(&self, process: &ProcessIdentity) -> bool {
         self.pid == process.pid && self.start_time == process.start_time
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::constraints::ConstraintName;
 use super::process::{Pid, ProcessIdentity};
 
 /// A process that was taken over.
@@ -17,7 +18,7 @@ pub struct Attached {
     pub command: Vec<String>,
     /// Where its limits are kept.
     pub place: Place,
-    /// What it and its descendants had before, as far as the constraints change it.
+    /// What it (the first one) and its descendants had before.
     #[serde(default)]
     pub before: Vec<Before>,
 }
@@ -26,13 +27,14 @@ pub struct Attached {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
-    /// In its own cgroup, in which nobody else is: it stays where it is. The cgroup is that of the spec.
-    /// Each file that we may write, and what it held.
+    /// In its own cgroup, in which nobody else is: it stays where it is. The cgroup is that of the spec,
+    /// and not ours to kill or to remove.
     Stays {
-        /// File and content, in the order of restoring.
-        before: Vec<(PathBuf, String)>,
+        /// What the kernel said of each limit that it has a file for. `cpu_max` stands for `cpu_quota`, too.
+        #[serde(default)]
+        before: Vec<(ConstraintName, String)>,
     },
-    /// In a cgroup of ours, into which it is moved with its descendants.
+    /// In a cgroup of ours, that of the spec, into which it is moved with its descendants.
     Moved,
     /// Nowhere: limits of a cgroup are not in force for it, and why.
     None(String),
@@ -43,15 +45,24 @@ pub enum Place {
 pub struct Before {
     /// The process.
     pub process: ProcessIdentity,
-    /// The directories of its cgroups, one for each hierarchy that we move it in.
+    /// Its cgroups, one for each hierarchy that limits are kept in.
     #[serde(default)]
-    pub cgroups: Vec<PathBuf>,
+    pub homes: Vec<Home>,
     /// `/proc/PID/oom_score_adj`.
     #[serde(default)]
     pub oom_score_adj: Option<i16>,
-    /// Its threads.
+    /// Its threads, the main one first.
     #[serde(default)]
     pub threads: Vec<ThreadBefore>,
+}
+
+/// The cgroup of a process in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Home {
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The cgroup's directory, in it.
+    pub dir: PathBuf,
 }
 
 /// What a thread had before.

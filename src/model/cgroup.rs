@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,15 @@ impl Cgroup {
         match self {
             Self::V2 { backend, .. } => *backend,
             Self::V1 { .. } => Backend::CgroupV1,
+        }
+    }
+
+    /// The directory in which a controller keeps its files.
+    #[must_use]
+    pub fn dir(&self, controller: Controller) -> Option<&Path> {
+        match self {
+            Self::V2 { dir, .. } => Some(dir),
+            Self::V1 { dirs } => dirs.get(&controller).map(AsRef::as_ref),
         }
     }
 }

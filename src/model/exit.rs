@@ -24,6 +24,20 @@ pub enum Ended {
     Lost(LostCause),
 }
 
+/// Who told how a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObservedBy {
+    /// Its parent, which is the wrapper, or the supervisor once that is lost: wait(2).
+    Parent,
+    /// The kernel, of a process that somebody else reaped: `PIDFD_GET_INFO` (Linux 6.15).
+    Pidfd,
+    /// The kernel, of a process that nobody had reaped yet: field 52 of `/proc/PID/stat`.
+    Zombie,
+    /// The kernel, when it ended: the process events connector.
+    Connector,
+}
+
 /// The step of a start that failed, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StartError {
@@ -246,6 +260,16 @@ fn judge_end(job: &Job, ended: &Ended, stop: Option<StopReason>) -> Verdict {
             "exit_lost",
             "it ended, and the kernel did not tell how: it was another process's child (Linux 6.15 tells)",
         ),
+        // That there is no such process is not the platform's doing.
+        Ended::NotStarted(error) if error.stage == Stage::Attach => Verdict {
+            state: State::Failed,
+            exit_code: None,
+            signal: None,
+            reason: ExitReason::Error,
+            platform_sla: true,
+            platform_sla_reason: "nothing_to_attach",
+            message: format!("not taken over: {}", error.detail),
+        },
         Ended::NotStarted(error) => Verdict {
             state: State::Failed,
             exit_code: None,

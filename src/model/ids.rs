@@ -75,6 +75,12 @@ impl JobId {
         &self.0
     }
 
+    /// What follows the stem: the instance, or the process of an attach job that governs several.
+    #[must_use]
+    pub fn entry(&self) -> Option<&str> {
+        self.0.split_once('@').map(|(_, entry)| entry)
+    }
+
     /// The stem of the file that declares the job.
     #[must_use]
     pub fn stem(&self) -> &str {

@@ -126,6 +126,12 @@ pub fn pattern(text: &str) -> Result<Regex, String> {
     })
 }
 
+/// The regular expression that fits this text alone.
+#[must_use]
+pub fn literal(text: &str) -> String {
+    regex::escape(text)
+}
+
 /// Whether a process has a name, which may be longer than what the kernel keeps of it: then the rest has
 /// to be that of its program.
 fn is_named(process: &impl Facts, name: &str) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::constraints::ConstraintStatus;
-use super::exit::{ExitReason, State, Verdict};
+use super::exit::{ExitReason, ObservedBy, State, Verdict};
 use super::ids::{JobId, RunId};
 use super::job::{Intent, Job, Workload};
 use super::process::Pid;
@@ -51,6 +51,9 @@ pub struct Report {
     pub exit_code: Option<u8>,
     /// The signal that ended it.
     pub signal: Option<Signal>,
+    /// Who told the code or the signal; null while it runs, and if nobody did.
+    #[serde(default)]
+    pub exit_observed_by: Option<ObservedBy>,
     /// Why it ended; null while it runs.
     pub exit_reason: Option<ExitReason>,
     /// The platform did its part; null while it runs.
@@ -177,6 +180,7 @@ impl Report {
             duration_sec: None,
             exit_code: None,
             signal: None,
+            exit_observed_by: None,
             exit_reason: None,
             platform_sla: None,
             platform_sla_reason: None,
@@ -212,13 +216,33 @@ impl Report {
         self.events.push(Event { at, state, message });
     }
 
-    /// Notes the end of the run.
-    pub fn end(&mut self, at: WallTime, duration_sec: Option<f64>, usage: Usage, verdict: Verdict) {
+    /// Notes that a process that was taken over was let go. What became of it is not for this report.
+    pub fn let_go(&mut self, at: WallTime, message: String) {
+        self.platform_sla_reason = Some("detached_workload_continues".into());
+        self.event(at, State::Running, message);
+    }
+
+    /// Whether nothing more is to come: the run ended, or its process was let go.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        self.platform_sla_reason.is_some()
+    }
+
+    /// Notes the end of the run, and who told of it.
+    pub fn end(
+        &mut self,
+        at: WallTime,
+        duration_sec: Option<f64>,
+        observed_by: Option<ObservedBy>,
+        usage: Usage,
+        verdict: Verdict,
+    ) {
         self.ended_at = Some(at);
         self.duration_sec = duration_sec;
         self.usage = usage;
         self.exit_code = verdict.exit_code;
         self.signal = verdict.signal;
+        self.exit_observed_by = observed_by;
         self.exit_reason = Some(verdict.reason);
         self.platform_sla = Some(verdict.platform_sla);
         self.platform_sla_reason = Some(verdict.platform_sla_reason.into());

@@ -5,3 +5,4 @@ pub mod plan;
 #[cfg(test)]
 mod properties;
 pub mod restart;
+mod take;

@@ -13,7 +13,8 @@ use crate::model::effort::Effort;
 use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::job::{Job, OnRemove, Restart, RestartPolicy, Workload};
+use crate::model::job::{Job, OnRemove, Restart, RestartPolicy};
+use crate::model::process::ProcessIdentity;
 use crate::model::schedule::Boundary;
 use crate::model::time::{BootTime, Moment, WallTime};
 use crate::model::zones::Zones;
@@ -29,6 +30,19 @@ pub enum Wanted {
     Held,
     /// It is not declared.
     Gone,
+    /// It is to govern a process that runs already.
+    Take(Arc<Job>, Quarry),
+}
+
+/// The process that an attach job is to govern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quarry {
+    /// There is none now, or others govern those that fit.
+    Nobody,
+    /// This one.
+    Process(ProcessIdentity),
+    /// There will be none, and why.
+    Never(String),
 }
 
 /// A run as it is seen. It is the job's live one, or else its last.
@@ -46,6 +60,8 @@ pub struct Observed {
     pub stop: Option<StopAsked>,
     /// It was let go: it runs without us.
     pub released: bool,
+    /// The process that it took over; `None`: it starts its own.
+    pub target: Option<ProcessIdentity>,
 }
 
 /// Where a run stands.
@@ -129,6 +145,20 @@ pub enum Action {
         /// Why.
         why: StartReason,
     },
+    /// Take over a process that runs already.
+    Take {
+        /// For this job.
+        job: Arc<Job>,
+        /// The process.
+        process: ProcessIdentity,
+    },
+    /// Report that there is nothing to take over.
+    Refuse {
+        /// The job.
+        job: Arc<Job>,
+        /// Why.
+        why: String,
+    },
     /// Change a live run in place.
     Update {
         /// To be governed by this.
@@ -149,6 +179,8 @@ pub enum Action {
     Kill,
     /// Let the workload run on without us.
     Release,
+    /// Let a process go that was taken over: restore what it had, report that, and forget the run.
+    LetGo,
     /// Write the run's last report.
     Report,
     /// Remove what is recorded of a run that is reported, of a job that is gone.
@@ -212,27 +244,35 @@ const LEAST_LOOK: Duration = Duration::from_millis(250);
 pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Observed>) -> Plan {
     let mut plan = Plan { actions: Vec::new(), wake: None, outlook: Outlook::Settled };
     let scheduled = match (wanted, observed) {
-        (Wanted::Run(job), _) => Some(job.at(now.wall, zones)),
+        (Wanted::Run(job) | Wanted::Take(job, _), _) => Some(job.at(now.wall, zones)),
         // With a file that cannot be read, the last good version stays in force.
         (Wanted::Held, Some(run)) if !run.released => Some(run.job.at(now.wall, zones)),
         _ => None,
     };
     match observed {
-        None => {
-            if let Some((job, _)) = scheduled {
-                plan.start(&job, StartHistory::default(), StartReason::Declared);
-            }
-        }
+        None => match (wanted, scheduled) {
+            (Wanted::Take(_, quarry), Some((job, _))) => plan.take(&job, quarry),
+            (_, Some((job, _))) => plan.start(&job, StartHistory::default(), StartReason::Declared),
+            (_, None) => {}
+        },
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
+            Phase::Running { .. } if run.target.is_some() => {
+                plan.governing(now, wanted, scheduled.as_ref(), run);
+            }
             Phase::Running { since } => plan.running(now, wanted, scheduled.as_ref(), run, *since),
             Phase::Ended { started, at, how, reported } => {
                 if !reported {
                     plan.actions.push(Action::Report);
                 }
                 let job = scheduled.as_ref().map(|(job, _)| job);
-                plan.ended(now.boot, wanted, job, run, (*started, *at, how));
+                match (wanted, job) {
+                    (Wanted::Take(_, quarry), Some(job)) => plan.next(now.boot, job, quarry, run, (*at, how)),
+                    // With a file that cannot be read nothing new is taken over.
+                    (Wanted::Held, _) if run.target.is_some() => {}
+                    _ => plan.ended(now.boot, wanted, job, run, (*started, *at, how)),
+                }
             }
         },
     }
@@ -240,7 +280,7 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
 }
 
 /// When a time on the wall will be; at once, if it is over.
-fn boot_time(at: WallTime, now: Moment) -> BootTime {
+pub(super) fn boot_time(at: WallTime, now: Moment) -> BootTime {
     let wait = at.unix_ms().saturating_sub(now.wall.unix_ms());
     now.boot + Duration::from_millis(u64::try_from(wait).unwrap_or(0))
 }
@@ -251,7 +291,7 @@ impl Plan {
     }
 
     /// Has it planned again at this time, if it is not before.
-    fn wake_at(&mut self, at: BootTime) {
+    pub(super) fn wake_at(&mut self, at: BootTime) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
 
@@ -266,7 +306,7 @@ impl Plan {
         let mut governing = &run.job;
         let mut reason = None;
         match wanted {
-            Wanted::Run(_) | Wanted::Held => {
+            Wanted::Run(_) | Wanted::Held | Wanted::Take(..) => {
                 // There is nothing to go by but what was let go.
                 let Some((job, next)) = scheduled else { return };
                 let changes = diff(&run.job, job);
@@ -292,13 +332,6 @@ impl Plan {
             Wanted::Gone => reason = Some(StopReason::Removed),
         }
         let now = now.boot;
-        if matches!(run.job.workload, Workload::Attach(_)) {
-            // What we did not start, we never end: it is let go, and the edit waits for its exit.
-            if reason.is_some() && !run.released {
-                self.actions.push(Action::Release);
-            }
-            return;
-        }
         if let Some(stop) = run.stop {
             let due = stop.killed.map_or(stop.at + governing.stop.timeout, |last| last + KILL_AGAIN);
             if now >= due {
@@ -432,6 +465,7 @@ pub mod tests {
             phase: Phase::Running { since: BootTime(1000) },
             stop: None,
             released: false,
+            target: None,
         }
     }
 
@@ -564,24 +598,6 @@ pub mod tests {
         // It ended, and a file that cannot be read is no reason to start it again.
         let always = Observed { released: true, ..ended("[restart]\npolicy = \"always\"\n", 0, true) };
         assert_eq!(actions(90_000, &Wanted::Held, Some(&always)), []);
-    }
-
-    #[test]
-    fn what_we_did_not_start_is_never_ended() {
-        use crate::model::job::{Attach, Target};
-        use crate::model::process::Pid;
-        let mut attached = running("[timeouts]\nrun = \"1s\"\n");
-        let of = |pid| {
-            let target = Target::Pid(Pid::new(pid).expect("a pid"));
-            Workload::Attach(Attach { target, all: false, relocate: false })
-        };
-        let with = |pid| Arc::new(Job { workload: of(pid), ..(*attached.job).clone() });
-        let (mine, other) = (with(7), with(8));
-        attached.job = Arc::clone(&mine);
-        assert_eq!(actions(90_000, &Wanted::Run(mine), Some(&attached)), []);
-        let other = Wanted::Run(other);
-        assert_eq!(actions(90_000, &other, Some(&attached)), [Action::Release]);
-        assert_eq!(actions(90_000, &other, Some(&Observed { released: true, ..attached })), []);
     }
 
     #[test]

@@ -20,8 +20,7 @@ use crate::model::effort::Effort;
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, Verdict, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::job::{Attach, Job, OnRemove, RestartPolicy, StartLimit, Target, Workload};
-use crate::model::process::Pid;
+use crate::model::job::{Job, OnRemove, RestartPolicy, StartLimit, Workload};
 use crate::model::time::{BootTime, Moment, WallTime};
 use crate::model::zones::Zones;
 
@@ -29,7 +28,6 @@ use crate::model::zones::Zones;
 #[derive(Debug, Clone)]
 enum Line {
     Program(u8),
-    Attached(bool),
     Nice(i8),
     Schedule(Option<(u8, u8)>),
     StopTimeout(u8),
@@ -91,7 +89,6 @@ enum Event {
 fn line() -> impl Strategy<Value = Line> {
     prop_oneof![
         4 => (0..3u8).prop_map(Line::Program),
-        1 => prop::bool::weighted(0.2).prop_map(Line::Attached),
         2 => (0..3i8).prop_map(Line::Nice),
         2 => option::weighted(0.8, (0..80u8, 0..80u8)).prop_map(Line::Schedule),
         1 => (1..6u8).prop_map(Line::StopTimeout),
@@ -198,7 +195,6 @@ struct Host<'a> {
     file: File,
     lines: BTreeMap<&'static str, String>,
     program: u8,
-    attached: bool,
     /// What a workload does can be seen.
     visible: bool,
     declared: Arc<Job>,
@@ -228,7 +224,6 @@ impl<'a> Host<'a> {
             file: File::Gone,
             lines: BTreeMap::new(),
             program: 0,
-            attached: false,
             visible: true,
             declared: Arc::new(job("a", "")),
             run: None,
@@ -326,7 +321,6 @@ impl<'a> Host<'a> {
     fn edit(&mut self, line: &Line) {
         let (key, text) = match line {
             Line::Program(program) => return self.program = *program,
-            Line::Attached(attached) => return self.attached = *attached,
             Line::Nice(nice) => ("constraints.nice", nice.to_string()),
             Line::Schedule(None) => return drop(self.lines.remove("schedule")),
             Line::Schedule(Some((from, to))) => {
@@ -369,12 +363,7 @@ impl<'a> Host<'a> {
             text += &format!("{key} = {value}\n");
         }
         let mut job = job("a", &text);
-        if self.attached {
-            // As the resolver has it: an attached workload is always left.
-            let target = Target::Pid(Pid::new(100 + u32::from(self.program)).unwrap());
-            job.workload = Workload::Attach(Attach { target, all: false, relocate: false });
-            job.stop.on_remove = OnRemove::Leave;
-        } else if let Workload::Exec(exec) = &mut job.workload {
+        if let Workload::Exec(exec) = &mut job.workload {
             exec.command.push(self.program.to_string());
         }
         job
@@ -466,6 +455,7 @@ impl<'a> Host<'a> {
                 StopAsked { reason, at, first, second, reminded, killed }
             }),
             released: run.released,
+            target: None,
         })
     }
 
@@ -652,6 +642,9 @@ impl<'a> Host<'a> {
                 assert!(!run.released, "let go twice");
                 run.released = true;
             }
+            Action::Take { .. } | Action::Refuse { .. } | Action::LetGo => {
+                panic!("{action:?} of an exec job")
+            }
             Action::Report => {
                 let boot = self.boot;
                 let run = self.current();
@@ -745,12 +738,12 @@ impl<'a> Host<'a> {
         let run = self.run.as_ref().expect("a signal to nothing");
         assert!(matches!(seen.phase, Phase::Running { .. }), "a signal in phase {:?}", seen.phase);
         assert_eq!(seen.id, run.id, "a signal to another run");
-        assert!(matches!(run.job.workload, Workload::Exec(_)), "a signal to what we did not start");
         let left = match wanted {
             Wanted::Run(_) => false,
             Wanted::Held => run.released,
             Wanted::Disabled(job) => run.released || job.stop.on_remove == OnRemove::Leave,
             Wanted::Gone => run.released || run.job.stop.on_remove == OnRemove::Leave,
+            Wanted::Take(..) => unreachable!("an exec job"),
         };
         assert!(!left, "a signal to what is left alone");
     }
@@ -808,21 +801,13 @@ impl<'a> Host<'a> {
         (self.crash_after, self.exit_after) = (None, None);
         for _ in 0..60 {
             self.supervise();
-            let wanted = self.wanted();
             let Some(run) = &self.run else { break };
             if run.lives_in(self.boot) && run.started.is_none() {
                 self.start_workload();
             } else if run.wrapper && run.boot == self.boot && !run.workload {
                 self.finish_wrapper();
             } else if run.workload && run.stop.is_none() {
-                let other = |job: &Arc<Job>| job.workload != run.job.workload;
-                if matches!(&wanted, Wanted::Run(job) if other(job)) {
-                    // An attached workload that nobody wants any more is waited for.
-                    assert!(matches!(run.job.workload, Workload::Attach(_)), "an edit that is ignored");
-                    self.exit(0);
-                } else {
-                    break;
-                }
+                break;
             } else if let Some(wake) = self.last.as_ref().and_then(|last| last.wake) {
                 self.now = wake;
             } else {
@@ -833,7 +818,7 @@ impl<'a> Host<'a> {
         let (boot, run) = (self.boot, self.run.as_ref());
         let live = run.filter(|run| run.lives_in(boot));
         match &wanted {
-            Wanted::Held => {}
+            Wanted::Held | Wanted::Take(..) => {}
             Wanted::Gone => assert!(run.is_none_or(|run| run.workload && run.released), "not gone: {run:?}"),
             Wanted::Disabled(_) => assert!(live.is_none_or(|run| run.released), "not down: {live:?}"),
             Wanted::Run(job) => match live {

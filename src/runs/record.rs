@@ -9,7 +9,7 @@ use crate::model::attached::Attached;
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{ConstraintStatus, Constraints};
 use crate::model::evidence::{Counters, Evidence};
-use crate::model::exit::{Ended, StopReason};
+use crate::model::exit::{Ended, ObservedBy, StopReason};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
 use crate::model::job::Job;
@@ -98,6 +98,9 @@ pub struct Exited {
     pub at: Moment,
     /// How.
     pub ended: Ended,
+    /// Who told how; `None` if nobody did, and in records of programs that did not say.
+    #[serde(default)]
+    pub observed_by: Option<ObservedBy>,
     /// What it used.
     #[serde(default)]
     pub usage: Usage,
@@ -110,7 +113,21 @@ impl Exited {
     /// An end of which nothing but itself is known.
     #[must_use]
     pub fn unmeasured(run_id: RunId, at: Moment, ended: Ended) -> Self {
-        Self { version: VERSION, run_id, at, ended, usage: Usage::default(), evidence: None }
+        Self {
+            version: VERSION,
+            run_id,
+            at,
+            ended,
+            observed_by: None,
+            usage: Usage::default(),
+            evidence: None,
+        }
+    }
+
+    /// An end that somebody told of: a raw wait status (wait(2)).
+    #[must_use]
+    pub fn waited(run_id: RunId, at: Moment, status: i32, by: ObservedBy) -> Self {
+        Self { observed_by: Some(by), ..Self::unmeasured(run_id, at, Ended::Waited { status }) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The loop: hints and exits come in, jobs are planned, actions are executed. It sleeps until the next
 //! event or the next time that a plan asks for; between resyncs an idle supervisor does not wake.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::stat::Mode;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,26 +22,23 @@ use super::alarms::{Alarms, Task};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::notify::Manager;
+use super::seek::Seeker;
 use super::watch::{Notice, Watch};
-use super::writer::{Outcome, Writer, private_dir};
-use super::{cgroups, lock, observed, survey};
+use super::writer::{Outcome, Writer};
+use super::{attach, cgroups, folders, lock, observed, survey};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
-use crate::linux::clock;
+use crate::linux::sys::{self, Reaped};
+use crate::linux::{clock, process};
 use crate::model::ids::{JobId, RunId};
-use crate::model::job::Workload;
-use crate::model::process::BootId;
+use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
 use crate::runs::durable;
-
-/// What is told of an attach job.
-pub const ATTACH_UNSUPPORTED: &str =
-    "[attach] is not part of this version yet: the process is neither observed nor constrained";
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -91,11 +88,13 @@ pub struct Daemon {
     pub(super) writer: Writer,
     /// Ended runs whose report is not on disk yet: their directories stay until it is.
     pub(super) unfiled: HashMap<RunId, RunDir>,
-    /// Exits of processes that became our children because their wrapper died.
-    pub(super) reaped: HashMap<i32, i32>,
+    /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
+    pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
     /// What the host lacks.
     pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<Event>,
+    /// What finds the processes of attach jobs.
+    pub(super) seeker: Seeker,
     watch: Watch,
     dirty: BTreeSet<JobId>,
     timers: BTreeSet<(BootTime, JobId)>,
@@ -118,12 +117,14 @@ pub struct Slot {
     pub hold_until: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
+    /// What was said last of why an attach job waits.
+    pub(super) waits: Option<String>,
     /// What runs of it is not known: its records cannot be read.
     opaque: bool,
 }
 
 /// Something that happened to a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// The job.
     pub job: JobId,
@@ -137,9 +138,9 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
-    for folder in [&layout.state, &layout.run, &layout.runs(), &layout.logs(), &layout.history()] {
-        private_dir(folder).context("cannot make the supervisor's own folders")?;
-    }
+    // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
+    nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    folders::make(&layout).context("cannot use the supervisor's own folders")?;
     abort::at(Point::FoldersMade);
     let _lock = lock::take(&layout.lock())?;
     abort::at(Point::StateLocked);
@@ -173,6 +174,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             reaped: HashMap::new(),
             alarms: Alarms::default(),
             events,
+            seeker: Seeker::new(),
             watch,
             dirty: BTreeSet::new(),
             timers: BTreeSet::new(),
@@ -216,7 +218,8 @@ impl Daemon {
             });
             let due = self.timers.first().map(|(at, _)| *at);
             let rescan = self.rescan_at;
-            let next = [due, rescan, feed].into_iter().flatten().fold(self.verify_at, Ord::min);
+            let next =
+                [due, rescan, feed, self.seeker.wake()].into_iter().flatten().fold(self.verify_at, Ord::min);
             tokio::select! {
                 biased;
                 _ = terminate.recv() => break,
@@ -240,6 +243,7 @@ impl Daemon {
                     self.mark_scheduled();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
+                () = self.seeker.readable() => self.seek(),
                 Some(notice) = notices.recv() => {
                     let mut all = vec![notice];
                     while let Ok(notice) = notices.try_recv() {
@@ -286,6 +290,10 @@ impl Daemon {
         // One that was told of is told to the end.
         let told = survey::report_of(&self.layout, job).map(|report| report.run_id);
         while let Some(dir) = newest.take_if(|dir| dir.run_id() != told && never_began(dir)) {
+            if let Ok(sighting) = observed::look(&dir, clock::now()) {
+                // A process that was taken over may have been changed before that was recorded.
+                Run::resume(self, dir.clone(), sighting).close_cgroup();
+            }
             remove(job, dir);
             newest = older.pop();
         }
@@ -423,6 +431,15 @@ impl Daemon {
                 News::Mended(path) => info!("{}: well again", path.display()),
             }
         }
+        if !scan.changed.is_empty() {
+            let rules = attach::rules(&self.declared);
+            self.seeker.set_rules(rules);
+            self.seek();
+        }
+        // What a rule for all governs are runs of other names.
+        let stems: BTreeSet<&str> = scan.changed.iter().map(JobId::stem).collect();
+        let of_rules = |id: &&JobId| id.entry().is_some() && stems.contains(id.stem());
+        self.dirty.extend(self.slots.keys().filter(of_rules).cloned());
         self.dirty.extend(scan.changed);
         if !scan.gone.is_empty() {
             let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
@@ -450,6 +467,9 @@ impl Daemon {
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
+        }
+        if self.seeker.wake().is_some_and(|at| at <= now) {
+            self.seek();
         }
         if self.verify_at <= now {
             self.verify_all();
@@ -528,20 +548,6 @@ impl Daemon {
         }
     }
 
-    fn wanted(&mut self, job: &JobId) -> Wanted {
-        match self.declared.wanted(job) {
-            Wanted::Run(declared) if matches!(declared.workload, Workload::Attach(_)) => {
-                let slot = self.slots.entry(job.clone()).or_default();
-                if slot.failing.as_deref() != Some(ATTACH_UNSUPPORTED) {
-                    warn!(job = %job, "{ATTACH_UNSUPPORTED}");
-                    slot.failing = Some(ATTACH_UNSUPPORTED.into());
-                }
-                Wanted::Held
-            }
-            wanted => wanted,
-        }
-    }
-
     /// Marks a job for planning.
     pub(super) fn mark(&mut self, job: &JobId) {
         self.dirty.insert(job.clone());
@@ -556,26 +562,20 @@ impl Daemon {
 
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => drop(self.reaped.insert(pid.as_raw(), code << 8)),
-                Ok(WaitStatus::Signaled(pid, signal, core)) => {
-                    let core = if core { 0x80 } else { 0 };
-                    self.reaped.insert(pid.as_raw(), signal as i32 | core);
-                }
-                Ok(WaitStatus::StillAlive) | Err(_) => break,
-                Ok(_) => {}
+        while let Ok(Some(pid)) = sys::peek_exit(false) {
+            // While it is a zombie nobody else has its number.
+            let process = process::identify(pid);
+            match (process, sys::reap(pid)) {
+                (Ok(Some(process)), Ok(reaped)) => drop(self.reaped.insert(process, reaped)),
+                (_, Ok(_)) => {}
+                (_, Err(_)) => break,
             }
         }
-        // Only the statuses of orphaned workloads mean anything; of wrappers they pile up.
+        // Only the exits of orphaned workloads mean anything; those of wrappers pile up.
         if self.reaped.len() > MOST_REAPED {
-            let orphans: BTreeSet<i32> = self
-                .slots
-                .values()
-                .filter_map(|slot| slot.run.as_ref()?.orphan())
-                .map(|pid| pid.as_raw())
-                .collect();
-            self.reaped.retain(|pid, _| orphans.contains(pid));
+            let runs = self.slots.values().filter_map(|slot| slot.run.as_ref());
+            let known: HashSet<&ProcessIdentity> = runs.filter_map(Run::process).collect();
+            self.reaped.retain(|process, _| known.contains(process));
         }
     }
 
@@ -608,11 +608,10 @@ impl Daemon {
 
 /// Whether a run came to nothing before its workload was recorded, because somebody was interrupted.
 fn never_began(dir: &RunDir) -> bool {
-    use observed::{Blind, Sighting, Standing};
-    matches!(
-        observed::look(dir, clock::now()),
-        Ok(Sighting { standing: Standing::NeverBegan, .. }) | Err(Blind::NeverBegan)
-    )
+    match observed::look(dir, clock::now()) {
+        Ok(sighting) => matches!(sighting.standing, observed::Standing::NeverBegan),
+        Err(blind) => matches!(blind, observed::Blind::NeverBegan),
+    }
 }
 
 /// Removes a run's directory.
@@ -634,6 +633,27 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
         // An error is as good as an event: the run is looked at.
         let _ = source.readable().await.map(|mut ready| ready.clear_ready());
         let _ = events.send(event);
+    });
+    Ok(task.abort_handle())
+}
+
+/// The same, each time that there is something new to it: a process has ended, and then was reaped.
+pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
+    source: T,
+    event: Event,
+    events: &UnboundedSender<Event>,
+) -> io::Result<tokio::task::AbortHandle> {
+    let source = readable(source)?;
+    let events = events.clone();
+    let task = tokio::spawn(async move {
+        while let Ok(mut ready) = source.readable().await {
+            // What hung up stays readable for ever, and has nothing new to tell.
+            let last = ready.ready().is_read_closed();
+            ready.clear_ready();
+            if events.send(event.clone()).is_err() || last {
+                break;
+            }
+        }
     });
     Ok(task.abort_handle())
 }

@@ -12,27 +12,31 @@ use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
 use super::alarms::Task;
-use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_when_readable};
+use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
 use super::environment;
 use super::observed::{self, Blind, Sighting, Standing};
 use super::survey;
 use crate::abort::{self, Point};
+use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
 use crate::linux::effort;
+use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
+use crate::linux::sys::Reaped;
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::drift::{self, Drift};
 use crate::model::effort::Effort;
-use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, WaitStatus, judge};
+use crate::model::exit::{Ended, LostCause, ObservedBy, Stage, StartError, State, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Job;
-use crate::model::process::Pid;
+use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::{Moment, WallTime};
+use crate::model::units::format_duration;
 use crate::reconcile::diff::{Change, needs_restart};
 use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
 use crate::runs::dir::{self, RecordError, RunDir};
@@ -47,22 +51,30 @@ const DYING: Duration = Duration::from_millis(100);
 pub struct Run {
     /// What the plan sees.
     pub seen: Observed,
-    dir: RunDir,
-    spec: Spec,
-    started: Option<Started>,
+    pub(super) dir: RunDir,
+    pub(super) spec: Spec,
+    pub(super) started: Option<Started>,
     /// How it ended.
-    ended: Option<Exited>,
+    pub(super) ended: Option<Exited>,
     /// That is not on disk yet, and it is on us to write it.
     unrecorded: bool,
-    report: Report,
-    /// The wrapper is gone, the workload lives.
-    orphaned: bool,
+    pub(super) report: Report,
+    /// The workload, held while it has a wrapper.
+    workload: Option<PidFd>,
+    /// The workload, watched by ourselves since the wrapper is gone.
+    orphan: Option<Arc<ExitWatch>>,
     /// Waits for the wrapper or the workload to end.
-    watch: Option<AbortHandle>,
+    pub(super) watch: Option<AbortHandle>,
     /// Its last report is on disk.
     pub(super) filed: bool,
     /// Another run of the job has followed.
     pub(super) followed: bool,
+}
+
+/// What tells that something happened to a run.
+enum Watched {
+    Wrapper(PidFd),
+    Orphan(Arc<ExitWatch>),
 }
 
 impl Drop for Run {
@@ -95,7 +107,8 @@ impl Run {
             ended: None,
             unrecorded: false,
             report,
-            orphaned: false,
+            workload: None,
+            orphan: None,
             watch: None,
             filed,
             followed: false,
@@ -128,64 +141,103 @@ impl Run {
         self.spec.cgroup.as_ref().filter(|_| self.is_live())
     }
 
-    /// The workload, if its wrapper is gone.
+    /// The workload, once it is known which process that is.
     #[must_use]
-    pub fn orphan(&self) -> Option<Pid> {
-        let started = self.started.as_ref().filter(|_| self.orphaned)?;
-        Some(started.process.pid)
+    pub fn process(&self) -> Option<&ProcessIdentity> {
+        self.started.as_ref().map(|started| &started.process)
+    }
+
+    /// Whether this process is its main one.
+    #[must_use]
+    pub fn governs(&self, process: &ProcessIdentity) -> bool {
+        let main = self.seen.target.as_ref().or(self.started.as_ref().map(|started| &started.process));
+        main == Some(process)
+    }
+
+    /// Its processes that are none to take over: the wrapper, and the main process that it started.
+    pub fn ours(&self) -> impl Iterator<Item = ProcessIdentity> + '_ {
+        let started = self.started.iter().filter(|_| self.seen.target.is_none());
+        let main = started.map(|started| started.process.clone());
+        self.started.iter().map(|started| started.wrapper.clone()).chain(main)
     }
 
     /// Takes in what was seen. Gives what to watch from now on.
-    fn absorb(&mut self, sighting: Sighting) -> Option<PidFd> {
+    fn absorb(&mut self, sighting: Sighting) -> Option<Watched> {
         let reported = self.is_reported();
         let seen = sighting.observed(reported);
         let was = std::mem::replace(&mut self.seen.phase, seen.phase);
-        self.orphaned = false;
+        let began = sighting.began();
         if let Some(started) = sighting.started
             && self.started.is_none()
         {
             // It was held, and then could not execute its program: it never ran.
             let ran = !matches!(&sighting.standing, Standing::Ended { exited, .. }
                 if matches!(exited.ended, Ended::NotStarted(_)));
-            self.note_start(&started, ran);
+            self.note_start(&started, ran.then_some(began).flatten());
             self.started = Some(started);
         }
         match sighting.standing {
             Standing::Starting => None,
-            Standing::Running { watched, orphaned } => {
-                self.orphaned = orphaned;
+            Standing::Running { wrapper, workload } => {
+                self.workload = Some(workload);
+                Some(Watched::Wrapper(wrapper))
+            }
+            Standing::Orphaned { workload } => {
                 let now = clock::now().wall;
-                if orphaned && matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
+                if matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
                     let text = "the wrapper was lost; the workload runs on, watched by the supervisor";
                     self.report.event(now, State::Running, text.into());
                 }
-                Some(watched)
+                // The first one: it has seen the most.
+                Some(Watched::Orphan(Arc::clone(self.orphan.get_or_insert_with(|| Arc::new(workload)))))
             }
-            Standing::Ending { wrapper } => wrapper,
+            Standing::Ending { wrapper } => wrapper.map(Watched::Wrapper),
             Standing::NeverBegan => {
-                self.conclude(clock::now(), observed::never_began());
+                let now = clock::now();
+                self.conclude(Exited::unmeasured(self.seen.id.clone(), now, observed::never_began()));
                 None
             }
             Standing::Ended { exited, recorded, .. } => {
                 if recorded || self.unrecorded {
                     self.ended = Some(*exited);
                 } else {
-                    self.conclude(exited.at, exited.ended);
+                    self.conclude(*exited);
                 }
+                (self.workload, self.orphan) = (None, None);
                 None
             }
         }
     }
 
+    /// How the workload ended, from those who may know where no record tells: `reaped` is what we reaped
+    /// of it ourselves.
+    fn told(&self, reaped: Option<Reaped>, at: Moment) -> Option<Exited> {
+        if let Some(reaped) = reaped {
+            // Its wrapper died, so it became our child.
+            let exited = Exited::waited(self.seen.id.clone(), at, reaped.status, ObservedBy::Parent);
+            let (cpu_sec, memory) = (Some(reaped.cpu_sec), Some(reaped.memory_peak_bytes));
+            let usage = Usage { cpu_sec, memory_peak_bytes: memory, ..Usage::default() };
+            return Some(Exited { usage, ..exited });
+        }
+        let seen = match (&self.orphan, &self.workload) {
+            (Some(orphan), _) => orphan.look().ok().flatten()?,
+            (None, Some(workload)) => {
+                let status = workload.exit_status();
+                Seen { status, by: status.map(|_| ObservedBy::Pidfd), cpu_sec: None }
+            }
+            (None, None) => return None,
+        };
+        Some(observed::orphans_end(self.seen.id.clone(), at, seen))
+    }
+
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
-    fn conclude(&mut self, at: Moment, ended: Ended) {
-        let mut exited = Exited::unmeasured(self.seen.id.clone(), at, ended);
+    fn conclude(&mut self, mut exited: Exited) {
         // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
         if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
             && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
         {
             let (evidence, usage) = counters::read(self.spec.cgroup.as_ref()).since(baseline);
-            (exited.evidence, exited.usage) = (Some(evidence), usage);
+            (exited.evidence, exited.usage) = (Some(evidence), usage.or(&exited.usage));
         }
         self.unrecorded = self.dir.write_exited(&exited).is_err();
         abort::at(Point::EndConcluded);
@@ -243,6 +295,9 @@ impl Run {
     /// Puts the job's constraints in force, after others were.
     fn enforce(&self, started: &Started, before: &Constraints, why: &str) -> Vec<ConstraintStatus> {
         let wanted = self.seen.job.in_force();
+        if let Some(attached) = &self.spec.attached {
+            return attach::enforce(attached, self.spec.cgroup.as_ref(), wanted, Some(before));
+        }
         let main = &started.process;
         let Some(cgroup) = &self.spec.cgroup else {
             let mut attributes = priority::apply(Members::Family(main), wanted, Some(before), &[]);
@@ -266,6 +321,9 @@ impl Run {
     /// Reads the job's constraints back.
     fn read_back(&self, started: &Started, why: &str) -> Vec<ConstraintStatus> {
         let wanted = self.seen.job.in_force();
+        if let Some(attached) = &self.spec.attached {
+            return attach::read_back(attached, self.spec.cgroup.as_ref(), wanted);
+        }
         let limits = match &self.spec.cgroup {
             Some(cgroup) => self.inside(cgroup, started, cgroup::read_back(cgroup, wanted)),
             None => cgroup::not_in_force(wanted, why),
@@ -306,7 +364,14 @@ impl Run {
 
     /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
     /// that was lost.
-    fn close_cgroup(&self) {
+    pub(super) fn close_cgroup(&self) {
+        if let Some(attached) = &self.spec.attached {
+            // What it leaves behind is not ours to end: it goes back to where it was.
+            for lost in attach::release(attached, self.spec.cgroup.as_ref(), self.spec.job.in_force()) {
+                warn!(job = %self.spec.job.id, run = %self.seen.id, "not restored: {lost}");
+            }
+            return;
+        }
         let Some(cgroup) = &self.spec.cgroup else { return };
         if self.seen.released || matches!(cgroup::remove(cgroup), Ok(true)) {
             return;
@@ -324,16 +389,26 @@ impl Run {
         }
     }
 
-    fn note_start(&mut self, started: &Started, ran: bool) {
-        self.report.pid = Some(started.process.pid);
+    /// `began`: when the workload did, if it did.
+    fn note_start(&mut self, started: &Started, began: Option<Moment>) {
+        let pid = started.process.pid;
+        self.report.pid = Some(pid);
         // A report that tells of the start was written after it, and edits may have followed.
         if self.report.started_at.is_some() {
             return;
         }
         self.report.constraints.clone_from(&started.constraints);
-        if ran {
-            self.report.started_at = Some(started.at.wall);
-            let text = format!("running, pid {}", started.process.pid);
+        if let Some(began) = began {
+            self.report.started_at = Some(began.wall);
+            let text = match &self.spec.attached {
+                Some(_) => {
+                    format!(
+                        "taken over, pid {pid}, running for {}",
+                        format_duration(started.at.boot.since(began.boot))
+                    )
+                }
+                None => format!("running, pid {pid}"),
+            };
             self.report.event(started.at.wall, State::Running, text);
             for note in &started.notes {
                 self.report.event(started.at.wall, State::Running, note.clone());
@@ -347,12 +422,15 @@ impl Daemon {
     pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) -> bool {
         let done = match action {
             Action::Start { job: declared, history, why } => self.start(&declared, history, why),
+            Action::Take { job: declared, process } => self.take(&declared, &process),
+            Action::Refuse { job: declared, why } => self.refuse(&declared, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
             Action::Stop { reason } => self.stop(job, reason),
             Action::Look => self.look_at_effort(job),
             Action::Remind => self.remind(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
+            Action::LetGo => self.let_go(job),
             Action::Report => self.report(job, outlook),
             Action::Forget => self.forget(job),
         };
@@ -383,11 +461,7 @@ impl Daemon {
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
         let now = clock::now();
-        let random = RandomState::new().build_hasher().finish();
-        let run_id = match self.run_of(&job.id) {
-            Some(run) => RunId::after(&run.seen.id, now.wall.unix_ms(), random as u32),
-            None => RunId::new(now.wall.unix_ms(), random as u32),
-        };
+        let run_id = self.new_run_id(&job.id, now);
         history.recent.push(now.boot);
         let environment = match job.exec() {
             Some(exec) => {
@@ -411,13 +485,13 @@ impl Daemon {
         abort::at(Point::LimitsSet);
         let spec = Spec {
             version: VERSION,
-            run_id: run_id.clone(),
+            run_id,
             boot_id: self.boot_id.clone(),
             created: now,
             job: (**job).clone(),
             environment,
             log: self.layout.logs().join(format!("{}.log", job.id)),
-            history: history.clone(),
+            history,
             open_files: self.open_files,
             cgroup,
             limits,
@@ -425,18 +499,37 @@ impl Daemon {
             before: None,
             attached: None,
         };
+        self.begin(spec, why.describe(), failed)
+    }
+
+    /// An id that no other run has, later than that of the job's run before.
+    pub(super) fn new_run_id(&self, job: &JobId, now: Moment) -> RunId {
+        let (wall, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
+        match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
+            Some(run) => RunId::after(&run.seen.id, wall, random),
+            None => RunId::new(wall, random),
+        }
+    }
+
+    /// Records a run and starts its wrapper; if it already failed, only records that.
+    pub(super) fn begin(&mut self, spec: Spec, why: &str, failed: Option<StartError>) -> io::Result<()> {
+        let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::new(spec.job.clone()));
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);
-        let text = why.describe().to_owned();
-        let report = Report::starting(job, run_id.clone(), history.restarts, now.wall, text);
+        let mut report =
+            Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
+        if let Some(attached) = &spec.attached {
+            report.command.clone_from(&attached.command);
+        }
         let seen = Observed {
             id: run_id.clone(),
-            job: Arc::clone(job),
-            history,
+            job: Arc::clone(&job),
+            history: spec.history.clone(),
             phase: Phase::Starting,
             stop: None,
             released: false,
+            target: spec.attached.as_ref().map(|attached| attached.process.clone()),
         };
         let mut run = Run {
             seen,
@@ -446,7 +539,8 @@ impl Daemon {
             ended: None,
             unrecorded: false,
             report,
-            orphaned: false,
+            workload: None,
+            orphan: None,
             watch: None,
             filed: false,
             followed: false,
@@ -476,7 +570,7 @@ impl Daemon {
                 }
             },
         };
-        info!(job = %job.id, run = %run.seen.id, "{}", why.describe());
+        info!(job = %job.id, run = %run.seen.id, "{why}");
         if let Some(error) = failed {
             let how = Ended::NotStarted(error);
             let exited = Exited::unmeasured(run.seen.id.clone(), now, how.clone());
@@ -663,12 +757,13 @@ impl Daemon {
             .ended
             .as_ref()
             .map_or_else(|| (clock::now(), Usage::default()), |exited| (exited.at, exited.usage));
+        let observed_by = run.ended.as_ref().and_then(|exited| exited.observed_by);
         if verdict.state == State::Completed || run.seen.stop.is_some() {
             info!(job = %job, run = %run.seen.id, "{}", verdict.message);
         } else {
             warn!(job = %job, run = %run.seen.id, "{}", verdict.message);
         }
-        run.report.end(ended.wall, lasted, usage, verdict);
+        run.report.end(ended.wall, lasted, observed_by, usage, verdict);
         run.report.next_start_at = next_start(outlook);
         self.publish(job);
         abort::at(Point::EndReported);
@@ -740,14 +835,7 @@ impl Daemon {
         if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
             return;
         }
-        if let Some(pid) = run.orphan()
-            && let Some(status) = self.reaped.remove(&pid.as_raw())
-            && WaitStatus::from_raw(status).is_some()
-        {
-            // Its wrapper died, so it became our child, and we are the ones who saw it end.
-            run.conclude(clock::now(), Ended::Waited { status });
-        }
-        let sighting = match run.look() {
+        let mut sighting = match run.look() {
             Ok(sighting) => sighting,
             Err(blind) => {
                 run.watch = None;
@@ -765,15 +853,32 @@ impl Daemon {
                 slot.failing = Some(text);
             }
         }
-        let had_started = run.started.is_some();
-        let watched = run.absorb(sighting);
-        if let Some(watch) = run.watch.take() {
-            watch.abort();
+        if let Standing::Ended { at: Some(at), exited, recorded: false } = &mut sighting.standing
+            && matches!(exited.ended, Ended::Lost(LostCause::WrapperLost))
+        {
+            let process = sighting.started.as_ref().map(|started| &started.process);
+            let reaped = process.and_then(|process| self.reaped.remove(process));
+            if let Some(told) = run.told(reaped, *at) {
+                **exited = told;
+            }
         }
-        if let Some(watched) = watched {
+        let had_started = run.started.is_some();
+        let was_orphaned = run.orphan.is_some();
+        let watched = run.absorb(sighting);
+        // An orphan is watched on: it has two things to tell, that it ended and that it was reaped.
+        let goes_on = was_orphaned && matches!(watched, Some(Watched::Orphan(_))) && !run.gives_no_event();
+        if !goes_on {
+            if let Some(watch) = run.watch.take() {
+                watch.abort();
+            }
             let event = Event { job: job.clone(), run: run.seen.id.clone() };
-            match tell_when_readable(watched, event, &self.events) {
-                Ok(watch) => run.watch = Some(watch),
+            let watch = match watched {
+                Some(Watched::Wrapper(wrapper)) => Some(tell_when_readable(wrapper, event, &self.events)),
+                Some(Watched::Orphan(orphan)) => Some(tell_each_time(orphan, event, &self.events)),
+                None => None,
+            };
+            match watch.transpose() {
+                Ok(watch) => run.watch = watch,
                 Err(error) => {
                     warn!(job = %job, "cannot wait for the exit, looking from time to time: {error}")
                 }
@@ -902,7 +1007,7 @@ impl Daemon {
     }
 
     /// Hands over the job's report as it is now.
-    fn publish(&self, job: &JobId) {
+    pub(super) fn publish(&self, job: &JobId) {
         match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
             Some(run) if run.followed => self.writer.file(&run.report),
             Some(run) => self.writer.put(&run.report),
@@ -910,7 +1015,7 @@ impl Daemon {
         }
     }
 
-    fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
+    pub(super) fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
     }
 }

@@ -2,22 +2,25 @@
 //!
 //! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files),
 //! `watch.rs` (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories),
-//! `execute.rs` (effects), `alarms.rs` (what the host lacks), `writer.rs` (reports on disk),
-//! `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `notify.rs` (the service manager).
-//! `status.rs` and `preview.rs` are the commands that look without touching; `doctor.rs` tries what the host
-//! can do.
+//! `execute.rs` (effects), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs`
+//! (reports on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `notify.rs` (the
+//! service manager). `status.rs` and `preview.rs` are the commands that look without touching; `doctor.rs`
+//! tries what the host can do.
 
 pub mod alarms;
+pub mod attach;
 pub mod cgroups;
 pub mod daemon;
 pub mod declared;
 pub mod doctor;
 pub mod environment;
 pub mod execute;
+pub mod folders;
 pub mod lock;
 pub mod notify;
 pub mod observed;
 pub mod preview;
+pub mod seek;
 pub mod status;
 pub mod survey;
 pub mod watch;

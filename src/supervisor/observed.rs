@@ -7,9 +7,12 @@ use std::io;
 use std::sync::Arc;
 
 use crate::linux::cgroup;
+use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
+use crate::model::ids::RunId;
 use crate::model::process::ProcessIdentity;
+use crate::model::report::Usage;
 use crate::model::time::Moment;
 use crate::reconcile::plan::{Observed, Phase, StopAsked};
 use crate::runs::dir::{RecordCause, RecordError, RunDir};
@@ -35,12 +38,17 @@ pub struct Sighting {
 pub enum Standing {
     /// The wrapper lives; it has not started the workload.
     Starting,
-    /// The workload lives.
+    /// Wrapper and workload live.
     Running {
-        /// What tells that something changed: the wrapper, or the workload itself if that is orphaned.
-        watched: PidFd,
-        /// The wrapper is gone.
-        orphaned: bool,
+        /// The wrapper, which tells that something changed by going.
+        wrapper: PidFd,
+        /// The workload. Held, it tells how it ended where wrapper and workload go at once.
+        workload: PidFd,
+    },
+    /// The workload lives, and the wrapper is gone.
+    Orphaned {
+        /// The workload, which tells its exit now.
+        workload: ExitWatch,
     },
     /// The workload ended, the wrapper lives.
     Ending {
@@ -161,7 +169,7 @@ fn stand(
         };
         let wrapper = PidFd::open(&started.wrapper)?;
         return Ok(match (exited, open_living(&started.process)?, wrapper) {
-            (None, Some(_), Some(wrapper)) => Standing::Running { watched: wrapper, orphaned: false },
+            (None, Some(workload), Some(wrapper)) => Standing::Running { wrapper, workload },
             (_, _, wrapper) => Standing::Ending { wrapper },
         });
     }
@@ -175,12 +183,27 @@ fn stand(
     if !same_boot {
         return Ok(lost(LostCause::HostRebooted));
     }
-    let living = started.map(|started| open_living(&started.process)).transpose()?.flatten();
-    Ok(match living {
-        Some(process) => Standing::Running { watched: process, orphaned: true },
-        None if damaged => lost(LostCause::RecordDamaged),
-        None => lost(LostCause::WrapperLost),
-    })
+    if let Some(workload) = started.map(|started| ExitWatch::open(&started.process)).transpose()?.flatten() {
+        // Also one that nobody has reaped yet can tell how it ended.
+        return Ok(match workload.look()? {
+            None => Standing::Orphaned { workload },
+            Some(seen) => {
+                let exited = Box::new(orphans_end(spec.run_id.clone(), now, seen));
+                Standing::Ended { at: Some(now), exited, recorded: false }
+            }
+        });
+    }
+    Ok(lost(if damaged { LostCause::RecordDamaged } else { LostCause::WrapperLost }))
+}
+
+/// The end of a workload that had no wrapper any more, as the kernel told it.
+#[must_use]
+pub fn orphans_end(run_id: RunId, at: Moment, seen: Seen) -> Exited {
+    let exited = match seen.status.zip(seen.by) {
+        Some((status, by)) => Exited::waited(run_id, at, status, by),
+        None => Exited::unmeasured(run_id, at, Ended::Lost(LostCause::WrapperLost)),
+    };
+    Exited { usage: Usage { cpu_sec: seen.cpu_sec, ..Usage::default() }, ..exited }
 }
 
 /// The process, if it lives; a zombie does not.
@@ -192,13 +215,22 @@ fn open_living(process: &ProcessIdentity) -> io::Result<Option<PidFd>> {
 }
 
 impl Sighting {
+    /// When the workload began; a process that was taken over had begun before that.
+    #[must_use]
+    pub fn began(&self) -> Option<Moment> {
+        let started = self.started.as_ref()?;
+        Some(if self.spec.attached.is_some() { process::began(&started.process) } else { started.at })
+    }
+
     /// What the plan needs to know of it. `reported`: its last report is on disk.
     #[must_use]
     pub fn observed(&self, reported: bool) -> Observed {
-        let began = self.started.as_ref().map(|started| started.at.boot);
+        let began = self.began().map(|began| began.boot);
         let phase = match &self.standing {
             Standing::Starting => Phase::Starting,
-            Standing::Running { .. } => Phase::Running { since: began.unwrap_or(self.spec.created.boot) },
+            Standing::Running { .. } | Standing::Orphaned { .. } => {
+                Phase::Running { since: began.unwrap_or(self.spec.created.boot) }
+            }
             Standing::Ending { .. } => Phase::Ending,
             Standing::NeverBegan => {
                 let at = Some(self.spec.created.boot);
@@ -219,6 +251,7 @@ impl Sighting {
                 ..StopAsked::new(stop.reason, stop.at.boot)
             }),
             released: self.spec.released,
+            target: self.spec.attached.as_ref().map(|attached| attached.process.clone()),
         }
     }
 }

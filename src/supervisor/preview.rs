@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::daemon::ATTACH_UNSUPPORTED;
 use super::survey::{self, Scheduled};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
 use crate::linux::clock;
 use crate::model::exit::StopReason;
 use crate::model::ids::JobId;
-use crate::model::job::Workload;
 use crate::model::units::{count, format_duration};
 use crate::reconcile::diff::{Change, Class, diff};
 use crate::reconcile::plan::{Action, Outlook, Phase, Wanted, plan};
@@ -38,7 +36,8 @@ enum Kind {
     Release,
     Wait,
     Scheduled,
-    Unsupported,
+    Waits,
+    Take,
 }
 
 impl Kind {
@@ -51,12 +50,13 @@ impl Kind {
             Self::Release => ("-", "let go"),
             Self::Wait => (" ", "start later"),
             Self::Scheduled => (" ", "scheduled"),
-            Self::Unsupported => ("?", "not supported"),
+            Self::Waits => (" ", "waits"),
+            Self::Take => ("+", "take over"),
         }
     }
 
     fn is_change(self) -> bool {
-        !matches!(self, Self::Wait | Self::Scheduled | Self::Unsupported)
+        !matches!(self, Self::Wait | Self::Scheduled | Self::Waits)
     }
 }
 
@@ -83,27 +83,25 @@ pub fn run(
     out: &mut dyn Write,
 ) -> io::Result<Outcome> {
     let files = candidate.map_or_else(|| layout.clone(), |folder| of_candidate(layout, folder));
-    let declared = survey::declared(&files);
+    let wishes = survey::wishes(&files, layout);
+    let declared = &wishes.declared;
     let errors: Vec<&str> = declared.all_errors().collect();
     let now = clock::now();
     let (mut steps, mut unchanged) = (Vec::new(), 0);
-    for job in survey::jobs(&declared, layout) {
+    for job in wishes.jobs(layout) {
         // A file that cannot be read keeps what runs as it is; one that is missing does not.
-        let wanted = declared.wanted(&job);
         let sighting = survey::run_of(layout, &job);
         let observed =
             sighting.as_ref().map(|sighting| sighting.observed(survey::is_filed(layout, sighting)));
+        let live = observed.as_ref().is_some_and(|run| !matches!(run.phase, Phase::Ended { .. }));
+        let (wanted, waits) = wishes.wanted(&job, live);
         let before = steps.len();
-        if let Wanted::Run(job) = &wanted
-            && matches!(job.workload, Workload::Attach(_))
-        {
-            let reason = ATTACH_UNSUPPORTED.to_owned();
-            steps.push(Step { job: job.id.clone(), action: Kind::Unsupported, reason, changes: Vec::new() });
-            continue;
-        }
         let plan = plan(now, &clock::ZONES, &wanted, observed.as_ref());
         for action in plan.actions {
             let (action, reason, changes) = match action {
+                Action::Take { process, .. } => (Kind::Take, format!("process {}", process.pid), Vec::new()),
+                Action::Refuse { why, .. } => (Kind::Waits, why, Vec::new()),
+                Action::LetGo => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
                 Action::Start { why, .. } => (Kind::Start, why.describe().to_owned(), Vec::new()),
                 Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
                 Action::Stop { reason: StopReason::Changed } => {
@@ -124,13 +122,16 @@ pub fn run(
             let reason = format!("in {}, after an exit", format_duration(at.since(now.boot)));
             steps.push(Step { job: job.clone(), action: Kind::Wait, reason, changes: Vec::new() });
         }
+        if let Some(reason) = waits.filter(|_| !live) {
+            steps.push(Step { job: job.clone(), action: Kind::Waits, reason, changes: Vec::new() });
+        }
         let live = observed.as_ref().filter(|run| !matches!(run.phase, Phase::Ended { .. }));
         let runs = live.is_some() || steps.len() > before;
         if steps.len() == before {
             unchanged += 1;
         }
         let governing = match (&wanted, live) {
-            (Wanted::Run(job), _) if runs => Some(job),
+            (Wanted::Run(job) | Wanted::Take(job, _), _) if runs => Some(job),
             (Wanted::Held, Some(run)) if !run.released => Some(&run.job),
             _ => None,
         };

@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::daemon::ATTACH_UNSUPPORTED;
-use super::declared::Declared;
 use super::observed::{Sighting, Standing};
-use super::survey::Scheduled;
+use super::survey::{Scheduled, Wishes};
 use super::{lock, survey};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
@@ -19,11 +17,12 @@ use crate::linux::cgroup::counters;
 use crate::linux::clock;
 use crate::model::exit::State;
 use crate::model::ids::JobId;
+use crate::model::job::Job;
 use crate::model::process::Pid;
 use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
 use crate::model::units::format_duration;
-use crate::reconcile::plan::Wanted;
+use crate::reconcile::plan::{Quarry, Wanted};
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(1);
@@ -99,8 +98,9 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
 fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
     let layout = &options.layout;
     let supervisor = lock::holder(&layout.lock());
-    let declared = survey::declared(layout);
-    let mut jobs = survey::jobs(&declared, layout);
+    let wishes = survey::wishes(layout, layout);
+    let declared = &wishes.declared;
+    let mut jobs = wishes.jobs(layout);
     let unusable: Vec<String> = declared.unusable().map(str::to_owned).collect();
     // A file of which nothing can be used has no jobs to show but itself.
     let known =
@@ -114,7 +114,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
         }
         jobs = [job.clone()].into();
     }
-    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &declared, job)).collect();
+    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &wishes, job)).collect();
     let errors: Vec<&str> = declared.all_errors().collect();
     if options.json {
         let document = serde_json::json!({
@@ -142,16 +142,18 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
     Ok(true)
 }
 
-fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
+fn row(layout: &Layout, wishes: &Wishes, job: &JobId) -> Row {
     let report = survey::report_of(layout, job);
     let sighting = survey::run_of(layout, job);
-    let errors = declared.errors(job.stem()).to_vec();
+    let errors = wishes.declared.errors(job.stem()).to_vec();
+    let live = matches!(sighting.as_ref().map(|sighting| &sighting.standing), Some(Standing::Running { .. }));
+    let (wanted, waits) = wishes.wanted(job, live);
     let began = sighting.as_ref().and_then(|sighting| sighting.started.as_ref());
     let mut pid = None;
     let (mut usage, mut memory_bytes) = (None, None);
     let mut seconds = report.as_ref().and_then(|report| report.duration_sec);
     let state = match sighting.as_ref().map(|sighting| &sighting.standing) {
-        Some(Standing::Running { .. }) => {
+        Some(Standing::Running { .. } | Standing::Orphaned { .. }) => {
             pid = began.map(|started| started.process.pid);
             (usage, memory_bytes) = sighting.as_ref().map(in_use).unwrap_or_default();
             seconds = began.map(|started| clock::boot().since(started.at.boot).as_secs_f64());
@@ -163,9 +165,11 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
         }
         Some(Standing::Starting) => "starting",
         Some(Standing::Ending { .. }) => "stopping",
-        Some(Standing::Ended { .. } | Standing::NeverBegan) | None => match (&report, declared.wanted(job)) {
+        Some(Standing::Ended { .. } | Standing::NeverBegan) | None => match (&report, &wanted) {
             _ if !errors.is_empty() && report.is_none() => "invalid",
             (_, Wanted::Disabled(_)) => "disabled",
+            (_, Wanted::Take(rule, Quarry::Nobody)) if is_rule(rule) => "rule",
+            (None, Wanted::Take(..)) => "waiting",
             // Written as running, and nothing lives: its exit is not reported yet.
             (Some(report), _) if report.exit_reason.is_none() => "unknown",
             (Some(report), _) => word(report.state),
@@ -174,13 +178,18 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
     };
     let next_start_at = report.as_ref().and_then(|report| report.next_start_at);
     let restarts = report.as_ref().map_or(0, |report| report.restarts);
-    let note = match declared.wanted(job) {
-        Wanted::Run(job) if job.exec().is_none() => ATTACH_UNSUPPORTED.to_owned(),
+    let note = match (&wanted, waits) {
+        (_, Some(why)) if !live => format!("waits: {why}"),
+        (Wanted::Take(rule, Quarry::Nobody), _) if is_rule(rule) => {
+            format!("governs every process that fits, as {job}@PID")
+        }
+        (Wanted::Take(_, Quarry::Nobody), _) if report.is_none() => "waits for a process that fits".into(),
         _ => note(report.as_ref(), &errors, next_start_at, pid.is_some()),
     };
     let live = sighting.as_ref().filter(|_| pid.is_some()).map(|sighting| &sighting.spec.job);
-    let schedule = match declared.wanted(job) {
-        Wanted::Run(job) => Scheduled::of(&job, live, clock::now()),
+    let schedule = match wanted {
+        Wanted::Take(_, Quarry::Nobody) => None,
+        Wanted::Run(job) | Wanted::Take(job, _) => Scheduled::of(&job, live, clock::now()),
         Wanted::Held => live.and_then(|job| Scheduled::of(&Arc::new(job.clone()), Some(job), clock::now())),
         Wanted::Disabled(_) | Wanted::Gone => None,
     };
@@ -205,6 +214,11 @@ fn row(layout: &Layout, declared: &Declared, job: &JobId) -> Row {
         note,
         report,
     }
+}
+
+/// Whether it has no run of its own, but one for each process that fits.
+fn is_rule(job: &Job) -> bool {
+    job.attach().is_some_and(|attach| attach.all) && job.id.entry().is_none()
 }
 
 /// What a run has used since its start, and its memory; nothing where nobody counts.

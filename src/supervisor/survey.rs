@@ -1,6 +1,6 @@
 //! A look at everything without touching it: what is declared, what runs, what was last reported.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -9,30 +9,77 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::attach::{Claims, matches, rules};
 use super::declared::Declared;
-use super::observed::{self, Sighting};
+use super::observed::{self, Sighting, Standing};
+use super::seek::Seeker;
 use crate::config::paths::Layout;
 use crate::linux::clock;
 use crate::model::ids::JobId;
 use crate::model::job::Job;
+use crate::model::process::ProcessIdentity;
 use crate::model::report::Report;
 use crate::model::schedule::Window;
 use crate::model::time::{Moment, WallTime};
 use crate::model::units::format_duration;
+use crate::reconcile::plan::Wanted;
 use crate::runs::dir::{all_jobs, current, job_runs};
 
-/// What the files of a layout declare at this moment.
-#[must_use]
-pub fn declared(layout: &Layout) -> Declared {
-    Declared::snapshot(layout.clone(), clock::now())
+/// What is wanted at this moment.
+pub struct Wishes {
+    /// What the files declare.
+    pub declared: Declared,
+    seeker: Seeker,
+    /// The processes that jobs govern.
+    governed: HashMap<ProcessIdentity, JobId>,
 }
 
-/// Every job that is declared or has a run.
+/// What the files of one layout want of the runs of another.
 #[must_use]
-pub fn jobs(declared: &Declared, layout: &Layout) -> BTreeSet<JobId> {
-    let mut jobs: BTreeSet<JobId> = declared.jobs().cloned().collect();
-    jobs.extend(all_jobs(&layout.runs()).unwrap_or_default());
-    jobs
+pub fn wishes(files: &Layout, layout: &Layout) -> Wishes {
+    let declared = Declared::snapshot(files.clone(), clock::now());
+    let mut seeker = Seeker::scanning();
+    let mut governed = HashMap::new();
+    let rules = rules(&declared);
+    if !rules.is_empty() {
+        for job in all_jobs(&layout.runs()).unwrap_or_default() {
+            if let Some(Sighting { standing: Standing::Running { .. }, started: Some(started), .. }) =
+                run_of(layout, &job)
+            {
+                governed.insert(started.process, job);
+            }
+        }
+        // It could wait for events, although here it looks once.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let _entered = runtime.as_ref().map(tokio::runtime::Runtime::enter);
+        seeker.set_rules(rules);
+        seeker.look(clock::boot());
+    }
+    Wishes { declared, seeker, governed }
+}
+
+impl Wishes {
+    /// What is wanted of a job, and why it waits for its process, if it does.
+    #[must_use]
+    pub fn wanted(&self, id: &JobId, live: bool) -> (Wanted, Option<String>) {
+        let governor = |process: &ProcessIdentity, but: &JobId| {
+            self.governed.get(process).filter(|governor| *governor != but).cloned()
+        };
+        Claims { declared: &self.declared, seeker: &self.seeker, governor: &governor }.wanted(id, live)
+    }
+
+    /// Every job that is declared, or has a run, or would have one.
+    #[must_use]
+    pub fn jobs(&self, layout: &Layout) -> BTreeSet<JobId> {
+        let mut jobs: BTreeSet<JobId> = self.declared.jobs().cloned().collect();
+        jobs.extend(all_jobs(&layout.runs()).unwrap_or_default());
+        for (rule, attach) in rules(&self.declared) {
+            if attach.all {
+                jobs.extend(matches(&self.seeker, &rule));
+            }
+        }
+        jobs
+    }
 }
 
 /// A job's live run, or else its newest.

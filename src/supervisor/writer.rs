@@ -4,9 +4,8 @@
 //! reports of ended runs in one group commit. What cannot be written is kept and tried again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
+use super::folders::private_dir;
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::model::ids::{JobId, RunId};
@@ -87,7 +87,7 @@ impl Writer {
     }
 
     fn send(&self, report: &Report, newest: bool) {
-        let ended = report.exit_reason.is_some().then(|| report.run_id.clone());
+        let ended = report.is_last().then(|| report.run_id.clone());
         match (serde_json::to_vec_pretty(report), &self.sender) {
             (Ok(mut bytes), Some(sender)) => {
                 bytes.push(b'\n');
@@ -257,12 +257,4 @@ fn prune(folder: &Path, keep: usize) -> io::Result<()> {
     names.sort();
     let surplus = names.len().saturating_sub(keep);
     names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
-}
-
-/// Makes a folder, and those above it, for nobody but us.
-///
-/// # Errors
-/// With the path.
-pub fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(|error| at(path, error))
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::attach;
 use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, counters};
 use crate::linux::priority::{self, Members};
@@ -20,9 +21,9 @@ use crate::linux::{clock, process, rlimits, spawn, sys};
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{in_force, merge};
 use crate::model::evidence::Counters;
-use crate::model::exit::{Ended, LostCause, Stage, StartError};
+use crate::model::exit::{Ended, LostCause, ObservedBy, Stage, StartError};
 use crate::model::ids::RunId;
-use crate::model::job::{Output, Workload};
+use crate::model::job::{Exec, Output, Workload};
 use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::report::Usage;
 use crate::model::rlimit;
@@ -60,8 +61,8 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
         }
     };
     abort::at(Point::WrapperBegun);
-    let begun = match begin(&run, &lock, &ready) {
-        Ok(begun) => begun,
+    let work = match begin(&run, &lock, &ready) {
+        Ok(work) => work,
         Err(Failure { run_id, error }) => {
             record(&run, &Exited::unmeasured(run_id, clock::now(), Ended::NotStarted(error)));
             return ExitCode::SUCCESS;
@@ -69,15 +70,32 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     };
     drop(ready);
     abort::at(Point::WorkloadReleased);
-    record(&run, &wait(&begun, run_id_of(&run)));
-    abort::at(Point::ExitedWritten);
-    end_leftovers(&run, &begun);
-    abort::at(Point::LeftoversEnded);
-    // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
-    let _ = begun.cgroup.as_ref().map(cgroup::remove);
-    abort::at(Point::CgroupRemoved);
+    match work {
+        Work::Started(begun) => {
+            record(&run, &wait(&begun, run_id_of(&run)));
+            abort::at(Point::ExitedWritten);
+            end_leftovers(&run, &begun);
+            abort::at(Point::LeftoversEnded);
+            // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
+            let _ = begun.cgroup.as_ref().map(cgroup::remove);
+            abort::at(Point::CgroupRemoved);
+        }
+        Work::Observed(observed) => {
+            record(&run, &observed.wait(run_id_of(&run)));
+            abort::at(Point::ExitedWritten);
+            observed.let_go(&run);
+        }
+    }
     drop(lock);
     ExitCode::SUCCESS
+}
+
+/// What this process is there for.
+enum Work {
+    /// A workload that it has started.
+    Started(Box<Begun>),
+    /// A process that somebody else started.
+    Observed(Box<attach::Observed>),
 }
 
 /// A workload that runs.
@@ -96,7 +114,7 @@ struct Failure {
     error: StartError,
 }
 
-fn failed(stage: Stage, what: &str, error: &io::Error) -> StartError {
+pub(super) fn failed(stage: Stage, what: &str, error: &io::Error) -> StartError {
     StartError { stage, errno: errno(error), detail: format!("{what}: {error}") }
 }
 
@@ -105,9 +123,9 @@ fn run_id_of(run: &RunDir) -> RunId {
     run.run_id().unwrap_or_else(|| RunId::new(0, 0))
 }
 
-/// Leaves the supervisor's world and starts the workload.
+/// Leaves the supervisor's world and starts the workload, or takes it over.
 #[inline(never)]
-fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Begun, Failure> {
+fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure> {
     let of_run = |error| Failure { run_id: run_id_of(run), error };
     let null =
         detach(lock, ready).map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
@@ -123,7 +141,13 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Begun, Failure
         }
     };
     abort::at(Point::SpecRead);
-    start(run, &spec, &null).map_err(|error| Failure { run_id: spec.run_id.clone(), error })
+    let begun = match &spec.job.workload {
+        Workload::Exec(exec) => start(run, &spec, exec, &null).map(|begun| Work::Started(begun.into())),
+        Workload::Attach(_) => attach::begin(run, &spec).map(|observed| Work::Observed(observed.into())),
+    };
+    begun
+        .inspect(|_| leave_cgroup(spec.cgroup.as_ref()))
+        .map_err(|error| Failure { run_id: spec.run_id.clone(), error })
 }
 
 /// Makes this process independent of whoever started it. Returns `/dev/null`.
@@ -142,11 +166,7 @@ fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// Starts the workload, and records that it runs before its first instruction.
-fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError> {
-    let Workload::Exec(exec) = &spec.job.workload else {
-        let detail = "attaching to a running process is not supported by this version yet".into();
-        return Err(StartError { stage: Stage::Wrapper, errno: None, detail });
-    };
+fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Begun, StartError> {
     if let Some(soft) = spec.open_files
         && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
     {
@@ -198,7 +218,6 @@ fn start(run: &RunDir, spec: &Spec, null: &OwnedFd) -> Result<Begun, StartError>
     run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
     abort::at(Point::StartedWritten);
     held.go()?;
-    leave_cgroup(spec.cgroup.as_ref());
     Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline, cpu_limit })
 }
 
@@ -289,8 +308,8 @@ fn wait(begun: &Begun, run_id: RunId) -> Exited {
             io_write_bytes: io.1,
             ..Usage::default()
         });
-        let ended = Ended::Waited { status: reaped.status };
-        return Exited { usage, evidence: Some(evidence), ..Exited::unmeasured(run_id, at, ended) };
+        let exited = Exited::waited(run_id, at, reaped.status, ObservedBy::Parent);
+        return Exited { usage, evidence: Some(evidence), ..exited };
     }
 }
 

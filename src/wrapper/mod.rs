@@ -1,6 +1,7 @@
 //! The wrapper: one small process per run, which starts the workload, waits for it and records its end.
 //! It has no policy. If it dies, the workload lives on.
 
+mod attach;
 pub mod detached;
 pub mod hold;
 

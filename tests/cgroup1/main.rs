@@ -5,9 +5,14 @@
 #[path = "../supervise/harness.rs"]
 mod harness;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../attach/ground.rs"]
+mod observing;
+
 // Named as the lane, so that `cargo test -- --skip cgroup1::` leaves it out.
 #[path = "."]
 mod cgroup1 {
+    mod attached;
     mod backend;
     mod ground;
     mod jobs;

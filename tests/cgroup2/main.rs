@@ -7,12 +7,18 @@
 #[path = "../supervise/harness.rs"]
 mod harness;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../attach/ground.rs"]
+mod observing;
+
 // Named as the lane, so that `cargo test -- --skip cgroup2::` leaves out what runs there.
 #[path = "."]
 mod cgroup2 {
+    mod attached;
     mod clock;
     mod edits;
     mod ends;
+    mod exits;
     mod ground;
     mod hosts;
     mod kernel;

@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod attach;
 mod attributes;
 mod commands;
 mod edits;
@@ -16,5 +17,6 @@ mod notify;
 mod restarts;
 mod rlimits;
 mod schedule;
+mod security;
 mod stops;
 mod takeover;

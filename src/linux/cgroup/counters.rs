@@ -41,7 +41,7 @@ pub fn read(cgroup: Option<&Cgroup>) -> Counters {
         Cgroup::V2 { dir, .. } => above_v2(dir),
         Cgroup::V1 { dirs } => dirs.get(&Controller::Memory).map(|dir| above_v1(dir)).unwrap_or_default(),
     };
-    let (memory, pids) = (memory_events(cgroup), dir_of(cgroup, Controller::Pids));
+    let (memory, pids) = (memory_events(cgroup), cgroup.dir(Controller::Pids));
     Counters {
         memory,
         above,
@@ -59,14 +59,6 @@ fn measure(cgroup: &Cgroup, memory: Option<MemoryEvents>) -> Sample {
     };
     sample.usage.oom_kills = memory.map(|events| events.kills);
     sample
-}
-
-/// The directory in which a controller keeps its files.
-fn dir_of(cgroup: &Cgroup, controller: Controller) -> Option<&Path> {
-    match cgroup {
-        Cgroup::V2 { dir, .. } => Some(dir),
-        Cgroup::V1 { dirs } => dirs.get(&controller).map(AsRef::as_ref),
-    }
 }
 
 /// The number behind a key; without a key, the only number in the file.
@@ -152,7 +144,7 @@ fn sample_v2(dir: &Path) -> Sample {
 }
 
 fn sample_v1(cgroup: &Cgroup) -> Sample {
-    let text = |controller, file| files::read(dir_of(cgroup, controller)?, file).ok();
+    let text = |controller, file| files::read(cgroup.dir(controller)?, file).ok();
     let alone = |controller, file| text(controller, file)?.parse::<u64>().ok();
     let cpu = text(Controller::Cpu, "cpu.stat").unwrap_or_default();
     // "8:0 Read 1459200", and more lines of other kinds.

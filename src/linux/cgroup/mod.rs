@@ -19,7 +19,7 @@ use std::path::Path;
 use self::mounts::Mounts;
 use super::process::{self, PidFd};
 use crate::model::cgroup::{Cgroup, Choice, Controller};
-use crate::model::constraints::{Backend, ConstraintStatus, Constraints};
+use crate::model::constraints::{Backend, ConstraintName, ConstraintStatus, Constraints};
 use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::signal::Signal;
 
@@ -240,6 +240,39 @@ pub fn read_back(cgroup: &Cgroup, wanted: &Constraints) -> Vec<ConstraintStatus>
     }
 }
 
+/// What the kernel says of each limit that it has a file for, as [`restore`] takes it. `cpu_max` stands
+/// for `cpu_quota`, too.
+#[must_use]
+pub fn originals(cgroup: &Cgroup) -> Vec<(ConstraintName, String)> {
+    match cgroup {
+        Cgroup::V2 { dir, .. } => v2::originals(dir),
+        Cgroup::V1 { dirs } => v1::originals(dirs),
+    }
+}
+
+/// Gives the limits that `was` asks for back what they were; the others are left alone. Nobody is killed
+/// for it: a limit that is below what is in use now stays as it is. A cgroup that is gone has none.
+///
+/// What could not be restored, and why.
+#[must_use]
+pub fn restore(
+    cgroup: &Cgroup,
+    originals: &[(ConstraintName, String)],
+    was: &Constraints,
+) -> Vec<(ConstraintName, String)> {
+    let governed: Vec<ConstraintName> = was.requested().into_iter().map(|(name, _)| name).collect();
+    let is_governed = |name| match name {
+        // Two spellings of one limit.
+        ConstraintName::CpuMax => was.cpu.is_some(),
+        name => governed.contains(&name),
+    };
+    let ours: Vec<_> = originals.iter().filter(|(name, _)| is_governed(*name)).cloned().collect();
+    match cgroup {
+        Cgroup::V2 { dir, .. } => v2::restore(dir, &ours, was),
+        Cgroup::V1 { dirs } => v1::restore(dirs, &ours, was),
+    }
+}
+
 /// The statuses where there is no cgroup.
 #[must_use]
 pub fn not_in_force(wanted: &Constraints, why: &str) -> Vec<ConstraintStatus> {
@@ -281,7 +314,7 @@ pub fn holds(cgroup: &Cgroup, process: &ProcessIdentity) -> io::Result<bool> {
 }
 
 /// The directories of a cgroup, each once.
-fn dirs_of(cgroup: &Cgroup) -> BTreeSet<&Path> {
+pub(super) fn dirs_of(cgroup: &Cgroup) -> BTreeSet<&Path> {
     match cgroup {
         Cgroup::V2 { dir, .. } => [dir.as_ref()].into(),
         Cgroup::V1 { dirs } => dirs.values().map(AsRef::as_ref).collect(),
@@ -307,7 +340,11 @@ pub fn procs(cgroup: &Cgroup) -> io::Result<Vec<Pid>> {
     dir.map_or_else(|| Ok(Vec::new()), |dir| procs_in(dir))
 }
 
-fn procs_in(dir: &Path) -> io::Result<Vec<Pid>> {
+/// The processes in one directory of a cgroup and below it; none if it is gone.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn procs_in(dir: &Path) -> io::Result<Vec<Pid>> {
     let mut list = Vec::new();
     add_procs(dir, &mut list)?;
     Ok(list)

@@ -7,13 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::cgroup::Controller;
+use crate::model::process::Pid;
 
 /// One hierarchy, as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
     /// Where it is mounted.
     pub mount: PathBuf,
-    /// The directory, below the mount point, of the cgroup that this process is in.
+    /// The directory, below the mount point, of the cgroup that the process is in.
     pub own: PathBuf,
 }
 
@@ -32,10 +33,20 @@ impl Mounts {
     /// # Errors
     /// `/proc` cannot be read.
     pub fn read() -> io::Result<Self> {
-        Ok(Self::parse(
-            &fs::read_to_string("/proc/self/mountinfo")?,
-            &fs::read_to_string("/proc/self/cgroup")?,
-        ))
+        Self::of_text("/proc/self/cgroup")
+    }
+
+    /// The same hierarchies, as this process sees them, with the cgroups that another process is in. One
+    /// that cannot be seen from here is left out.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read, or the process is gone.
+    pub fn of(pid: Pid) -> io::Result<Self> {
+        Self::of_text(&format!("/proc/{pid}/cgroup"))
+    }
+
+    fn of_text(path: &str) -> io::Result<Self> {
+        Ok(Self::parse(&fs::read_to_string("/proc/self/mountinfo")?, &fs::read_to_string(path)?))
     }
 
     fn parse(mountinfo: &str, own: &str) -> Self {

@@ -140,15 +140,7 @@ struct Change {
 #[must_use]
 pub fn apply(dirs: &Dirs, wanted: &Constraints, before: Before<'_>) -> Vec<ConstraintStatus> {
     let changes = changes(dirs, wanted, before);
-    let mut order: Vec<usize> = (0..changes.len()).collect();
-    if swap_goes_first(dirs, &changes) {
-        // Stable: the others keep their order.
-        order.sort_by_key(|n| !matches!(changes[*n].value, Value::MemoryAndSwap(_)));
-    }
-    let mut refused: BTreeMap<usize, io::Error> = BTreeMap::new();
-    for n in order {
-        refused.extend(put(dirs, &changes[n].value).err().map(|error| (n, error)));
-    }
+    let mut refused = put_all(dirs, &changes);
     let statuses = changes.into_iter().enumerate().filter_map(|(n, Change { name, requested, value })| {
         let refused = refused.remove(&n);
         match requested {
@@ -159,6 +151,94 @@ pub fn apply(dirs: &Dirs, wanted: &Constraints, before: Before<'_>) -> Vec<Const
         }
     });
     statuses.collect()
+}
+
+/// Writes them in an order that the kernel takes. Gives what was refused, by its place in the list.
+fn put_all(dirs: &Dirs, changes: &[Change]) -> BTreeMap<usize, io::Error> {
+    let mut order: Vec<usize> = (0..changes.len()).collect();
+    if swap_goes_first(dirs, changes) {
+        // Stable: the others keep their order.
+        order.sort_by_key(|n| !matches!(changes[*n].value, Value::MemoryAndSwap(_)));
+    }
+    let put = |n: usize| put(dirs, &changes[n].value).err().map(|error| (n, error));
+    order.into_iter().filter_map(put).collect()
+}
+
+/// What the kernel has, see [`super::super::originals`].
+#[must_use]
+pub fn originals(dirs: &Dirs) -> Vec<(Name, String)> {
+    let distinct = ALL.into_iter().filter(|name| *name != Name::CpuQuota);
+    distinct.filter_map(|name| Some((name, original(dirs, name)?))).collect()
+}
+
+fn original(dirs: &Dirs, name: Name) -> Option<String> {
+    let dir = dirs.get(&Controller::of(name)?)?;
+    match name {
+        // What is written there, and not what came of it.
+        Name::Cpus => files::read(dir, CPUS).ok(),
+        Name::IoWeight => {
+            let weight = |file: &str| Some(format!("{file} {}", files::read(dir, file).ok()?));
+            let lines: Vec<String> = [weight(BFQ_WEIGHT), weight(CFQ_WEIGHT)].into_iter().flatten().collect();
+            (!lines.is_empty()).then(|| lines.join("\n"))
+        }
+        _ => read(dirs, &default_of(name, dirs)?).ok(),
+    }
+}
+
+/// Restores limits, see [`super::super::restore`].
+#[must_use]
+pub fn restore(dirs: &Dirs, originals: &[(Name, String)], was: &Constraints) -> Vec<(Name, String)> {
+    let differs = |(name, text): &&(Name, String)| original(dirs, *name).is_some_and(|now| now != *text);
+    let mut left = Vec::new();
+    let mut changes = Vec::new();
+    for (name, text) in originals.iter().filter(differs) {
+        match value_before(*name, text, was) {
+            Some(value) => changes.push(Change { name: *name, requested: None, value }),
+            None => left.extend(put_weights(dirs, text).err().map(|error| (*name, error.to_string()))),
+        }
+    }
+    let refused = put_all(dirs, &changes);
+    left.extend(refused.into_iter().filter(|(_, error)| error.kind() != io::ErrorKind::NotFound).map(
+        |(n, error)| {
+            let Change { name, value, .. } = &changes[n];
+            (*name, explain(dirs, *name, value, &error, original(dirs, *name).as_deref()))
+        },
+    ));
+    left
+}
+
+/// What a text of [`originals`] means; `None` for weights of I/O, whose two files differ.
+fn value_before(name: Name, text: &str, was: &Constraints) -> Option<Value> {
+    let number = || text.parse::<u64>().ok();
+    Some(match name {
+        Name::CpuMax => {
+            let (quota, period) = text.split_once(' ')?;
+            Value::Cpu { quota_us: quota.parse().ok(), period_us: period.parse().ok()? }
+        }
+        Name::CpuWeight => Value::Shares(number()?),
+        Name::MemoryLimit => Value::Memory(number()),
+        Name::MemorySwap => Value::MemoryAndSwap(number()),
+        Name::IoMax => {
+            // Only the devices that were governed.
+            let governed = was.io_max.iter().flatten().filter_map(|line| line.split_whitespace().next());
+            let line = |device: &str| {
+                let old = text.lines().find(|line| line.split_whitespace().next() == Some(device));
+                let none = || format!("{device} rbps=max wbps=max riops=max wiops=max");
+                old.map_or_else(none, ToOwned::to_owned)
+            };
+            Value::Devices(governed.map(line).collect())
+        }
+        Name::TasksMax => Value::Tasks(number()),
+        Name::Cpus => Value::Cpus(CpuSet::parse(text).ok()?),
+        _ => return None,
+    })
+}
+
+/// Lines of a file and a weight each.
+fn put_weights(dirs: &Dirs, text: &str) -> io::Result<()> {
+    let dir = dir_of(dirs, Controller::Io)?;
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.into_iter().try_for_each(|(file, weight)| files::write(dir, file, weight))
 }
 
 /// Reads limits back, see [`super::super::read_back`].

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-pub use self::limits::{apply, read_back};
+pub use self::limits::{apply, originals, read_back, restore};
 use super::mounts::{Hierarchy, Mounts};
 use super::{Before, Request, Unavailable, escape, files, make, remove_dir};
 use crate::model::cgroup::{Cgroup, Controller};

@@ -170,6 +170,77 @@ pub fn read_back(dir: &Path, backend: Backend, wanted: &Constraints) -> Vec<Cons
         .collect()
 }
 
+/// What the kernel has, see [`super::super::originals`].
+#[must_use]
+pub fn originals(dir: &Path) -> Vec<(Name, String)> {
+    let distinct = ALL.into_iter().filter(|name| *name != Name::CpuQuota);
+    distinct.filter_map(|name| Some((name, original(dir, name)?))).collect()
+}
+
+fn original(dir: &Path, name: Name) -> Option<String> {
+    if name != Name::IoWeight {
+        return files::read(dir, file_of(name)).ok();
+    }
+    // Lines of devices may follow the first: those are not touched.
+    let first = |file: &str| Some(files::read(dir, file).ok()?.lines().next()?.to_owned());
+    let weights = [first("io.weight"), first(BFQ_WEIGHT).map(|line| format!("bfq {}", weight_in(&line)))];
+    let lines: Vec<String> = weights.into_iter().flatten().collect();
+    (!lines.is_empty()).then(|| lines.join("\n"))
+}
+
+/// The number in `default 100`, which some kernels write without the word.
+fn weight_in(line: &str) -> &str {
+    line.trim_start_matches("default ")
+}
+
+/// Restores limits, see [`super::super::restore`].
+#[must_use]
+pub fn restore(dir: &Path, originals: &[(Name, String)], was: &Constraints) -> Vec<(Name, String)> {
+    let mut left = Vec::new();
+    for (name, text) in originals {
+        if original(dir, *name).is_none_or(|now| now == *text) {
+            continue;
+        }
+        let why = match put_back(dir, *name, text, was) {
+            Err(Refused::Room(_)) => Some(format!(
+                "{text} bytes are less than is in use by now, and the kernel would kill for it; it stays {}",
+                original(dir, *name).unwrap_or_default()
+            )),
+            Err(refused) if refused.is_missing() => None,
+            Err(Refused::Kernel(error)) => {
+                Some(format!("Cannot write {text} to {}: {error}", dir.join(file_of(*name)).display()))
+            }
+            Ok(()) => None,
+        };
+        left.extend(why.map(|why| (*name, why)));
+    }
+    left
+}
+
+fn put_back(dir: &Path, name: Name, text: &str, was: &Constraints) -> Result<(), Refused> {
+    match name {
+        Name::IoWeight => {
+            for line in text.lines() {
+                match line.strip_prefix("bfq ") {
+                    Some(weight) => files::write(dir, BFQ_WEIGHT, weight)?,
+                    None => files::write(dir, "io.weight", line)?,
+                }
+            }
+            Ok(())
+        }
+        Name::IoMax => {
+            // Only the devices that were governed.
+            for line in was.io_max.iter().flatten() {
+                let device = line.split_whitespace().next().unwrap_or_default();
+                let old = text.lines().find(|line| line.split_whitespace().next() == Some(device));
+                files::write(dir, "io.max", old.unwrap_or(&unlimited(line)))?;
+            }
+            Ok(())
+        }
+        _ => put(dir, name, &text.parse().map_or_else(|_| Value::Text(text.into()), Value::Bytes)),
+    }
+}
+
 /// What goes back to its default.
 fn to_reset(wanted: &Constraints, before: Before<'_>) -> Vec<(Name, Value)> {
     let kept: BTreeSet<&str> =

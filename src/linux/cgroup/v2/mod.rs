@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use self::limits::{apply, read_back};
+pub use self::limits::{apply, originals, read_back, restore};
 use super::mounts::{Hierarchy, Mounts};
 use super::{Before, Request, Unavailable, escape, files, make, remove_dir};
 use crate::linux::sys;
@@ -104,6 +104,12 @@ impl Tree {
         &self.unit
     }
 
+    /// The cgroup that wrappers live in.
+    #[must_use]
+    pub fn wrappers(&self) -> PathBuf {
+        self.unit.join(WRAPPERS)
+    }
+
     /// The controllers that a job's cgroup has.
     #[must_use]
     pub fn controllers(&self) -> Vec<Controller> {
@@ -129,7 +135,7 @@ impl Tree {
         // process, or its main process without what it waits for. Without the controller there is no such
         // file, and no kill either.
         let _ = files::write(&dir, "memory.oom.group", "1");
-        Ok(Cgroup::V2 { dir, wrappers: self.unit.join(WRAPPERS), backend: self.backend })
+        Ok(Cgroup::V2 { dir, wrappers: self.wrappers(), backend: self.backend })
     }
 
     /// Removes the cgroups of jobs that have no process in them, but for those that are in use.
