@@ -92,6 +92,7 @@ impl Speaker {
 }
 
 /// The program of a workload: WITNESS GENERATION LIFE CHILDREN.
+#[allow(clippy::zombie_processes, reason = "who reaps what is left behind is what is tested")]
 pub fn main(arguments: &[String]) -> ! {
     let signals: SigSet = [Signal::SIGTERM, ASK].into_iter().collect();
     signals.thread_block().expect("blocked");
@@ -103,7 +104,6 @@ pub fn main(arguments: &[String]) -> ! {
     let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
     speaker.say(if lock.is_ok() { "start" } else { "overlap" });
     for _ in 0..children.parse().unwrap_or(0) {
-        #[allow(clippy::zombie_processes, reason = "who reaps what is left behind is what is tested")]
         let child = Command::new("/proc/self/exe").args(["child", witness, generation]).spawn();
         child.expect("a child");
     }
