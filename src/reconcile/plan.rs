@@ -3,6 +3,7 @@
 //! Asked again with nothing changed, it asks for nothing that it has been given: planning twice
 //! changes nothing. A run is only ever acted on if its process was shown to be the one recorded.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::model::effort::Effort;
 use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::job::{Job, OnRemove};
+use crate::model::job::{Job, OnRemove, Restart, RestartPolicy};
 use crate::model::process::ProcessIdentity;
 use crate::model::schedule::Boundary;
 use crate::model::time::{BootTime, Moment, WallTime};
@@ -75,6 +76,13 @@ pub enum Phase {
     },
     /// Its workload ended, its wrapper still ends what is left of it.
     Ending,
+    /// Its workload ended and its wrapper is gone: what is left in its cgroup is ours to end.
+    Left {
+        /// When that got the stop signal.
+        asked: Option<BootTime>,
+        /// When SIGKILL was last sent to it.
+        killed: Option<BootTime>,
+    },
     /// Nothing of it lives.
     Ended {
         /// When the workload began, if it did, in this boot.
@@ -174,6 +182,8 @@ pub enum Action {
     Look,
     /// Record that the stop signal is sent a second time, and send it.
     Remind,
+    /// Send the stop signal to all that the main process left in the run's cgroup.
+    StopLeft,
     /// SIGKILL to every process of the run.
     Kill,
     /// Let the workload run on without us.
@@ -257,6 +267,7 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
+            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { .. } if run.target.is_some() => {
                 plan.governing(now, wanted, scheduled.as_ref(), run);
             }
@@ -358,6 +369,17 @@ impl Plan {
         }
     }
 
+    /// What a wrapper does for its run, where there is none any more.
+    fn left(&mut self, now: BootTime, run: &Observed, asked: Option<BootTime>, killed: Option<BootTime>) {
+        let Some(asked) = asked else { return self.actions.push(Action::StopLeft) };
+        let due = killed.map_or(asked + run.job.stop.timeout, |last| last + KILL_AGAIN);
+        if now >= due {
+            self.actions.push(Action::Kill);
+        } else {
+            self.wake_at(due);
+        }
+    }
+
     /// A second signal, after half of the time-out, for a run that does nothing about the first. ffmpeg that is
     /// blocked in a network read needs it, and then ends at once; one that still writes its output loses it
     /// at a second signal. So it is measured: no CPU time to speak of, not a byte written and no wait for a
@@ -413,7 +435,11 @@ impl Plan {
         // What the kernel counted changes what is told, not what follows.
         let verdict = judge(job, how, asked, None);
         let run = EndedRun { id: &run.id, history: &run.history, started, ended, verdict: &verdict };
-        match restart::next(&job.restart, run) {
+        let owed = matches!(how, Ended::NotStarted(error) if error.shortage().is_some());
+        // What the host had no room for never ran: that is no exit that a policy could be about.
+        let until_it_runs = || Restart { policy: RestartPolicy::Always, limit: None, ..job.restart.clone() };
+        let rules = if owed { Cow::Owned(until_it_runs()) } else { Cow::Borrowed(&job.restart) };
+        match restart::next(&rules, run) {
             Next::Start { at, history } if now >= at => self.start(job, history, StartReason::Restart),
             Next::Start { at, .. } => {
                 self.wake = Some(at);
@@ -435,6 +461,7 @@ pub mod tests {
     use crate::config::profiles::Profiles;
     use crate::config::resolve::resolve;
     use crate::config::schema::JobFile;
+    use crate::model::exit::{Stage, StartError};
 
     /// A job from the text of its file; `[exec]` is added.
     pub fn job(stem: &str, toml: &str) -> Job {
@@ -545,6 +572,23 @@ pub mod tests {
         }
         assert_eq!(due("10s", 15_000, idle).0, [Action::Kill]);
         assert_eq!(due("900ms", 5_500, asked), (vec![], Some(5_900)), "too short to tell");
+    }
+
+    #[test]
+    fn what_a_run_without_a_wrapper_left_behind_gets_its_time() {
+        let left = |asked: Option<u64>, killed: Option<u64>| Observed {
+            phase: Phase::Left { asked: asked.map(BootTime), killed: killed.map(BootTime) },
+            ..running("restart.policy = \"always\"\n[stop]\ntimeout = \"2s\"\n")
+        };
+        let due = |now, run: Observed| {
+            let plan = plan(BootTime(now), &Wanted::Gone, Some(&run));
+            (plan.actions, plan.wake.map(|wake| wake.0))
+        };
+        assert_eq!(due(5000, left(None, None)), (vec![Action::StopLeft], None));
+        assert_eq!(due(5000, left(Some(5000), None)), (vec![], Some(7000)));
+        assert_eq!(due(7000, left(Some(5000), None)).0, [Action::Kill]);
+        assert_eq!(due(7000, left(Some(5000), Some(7000))), (vec![], Some(8000)));
+        assert_eq!(due(8000, left(Some(5000), Some(7000))).0, [Action::Kill]);
     }
 
     #[test]
@@ -681,6 +725,28 @@ pub mod tests {
         assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, false))), [Action::Report]);
         assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, true))), []);
         assert_eq!(actions(9000, &wanted("description = \"new\"\n"), Some(&ended("", 0, true))), []);
+    }
+
+    #[test]
+    fn a_start_that_the_host_had_no_room_for_is_owed_whatever_the_policy() {
+        let failed = |stage, errno| Observed {
+            phase: Phase::Ended {
+                started: None,
+                at: Some(BootTime(2000)),
+                how: Ended::NotStarted(StartError { stage, errno: Some(errno), detail: String::new() }),
+                reported: true,
+            },
+            ..running("")
+        };
+        let planned = |run: &Observed| plan(BootTime(60_000), &wanted(""), Some(run));
+        let owed = planned(&failed(Stage::Record, libc::ENOSPC));
+        assert!(matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]), "{owed:?}");
+        for (stage, errno) in
+            [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)]
+        {
+            let plan = planned(&failed(stage, errno));
+            assert_eq!((&plan.actions[..], plan.outlook), (&[][..], Outlook::Down(Why::Policy)));
+        }
     }
 
     #[test]

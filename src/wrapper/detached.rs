@@ -28,6 +28,7 @@ use crate::model::report::Usage;
 use crate::model::rlimit;
 use crate::model::signal::Signal;
 use crate::runs::dir::RunDir;
+use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Started, VERSION};
 
 /// Where the journal takes streams (systemd-journald.service(8)).
@@ -107,7 +108,7 @@ struct Failure {
 }
 
 pub(super) fn failed(stage: Stage, what: &str, error: &io::Error) -> StartError {
-    StartError { stage, errno: error.raw_os_error(), detail: format!("{what}: {error}") }
+    StartError { stage, errno: errno(error), detail: format!("{what}: {error}") }
 }
 
 /// The run that a directory is named after.
@@ -333,15 +334,13 @@ fn end_leftovers(run: &RunDir, begun: &Begun) {
         Ok(Some(spec)) => (spec.job.stop.signal, spec.job.stop.timeout),
         _ => DEFAULT_STOP,
     };
-    let mut leftovers = process::family(&wrapper).unwrap_or_default();
-    // What is nobody's child here any more is in the cgroup all the same.
-    for pid in cgroup.map(cgroup::procs).and_then(Result::ok).unwrap_or_default() {
-        leftovers.extend(process::identify(pid).ok().flatten().filter(|found| !leftovers.contains(found)));
-    }
-    for leftover in leftovers {
+    let leftovers = process::family(&wrapper).unwrap_or_default();
+    for leftover in &leftovers {
         // Gone or not ours to signal: SIGKILL is tried later all the same.
-        let _ = process::PidFd::open(&leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
+        let _ = process::PidFd::open(leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
     }
+    // What is nobody's child here any more is in the cgroup all the same.
+    let _ = cgroup.map(|cgroup| cgroup::signal(cgroup, signal, &leftovers));
     if all_gone_within(timeout, cgroup) {
         return;
     }
