@@ -33,7 +33,7 @@ struct Arguments {
     /// Few samples: shows that the bench works, not how fast anything is
     #[arg(long)]
     quick: bool,
-    /// How many jobs have their limits changed and their usage sampled; fewer for a small machine
+    /// How many jobs have their limits changed, their usage sampled, or are taken over; fewer for a small machine
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=1000))]
     jobs: u16,
     /// Measure the references alone
@@ -75,6 +75,14 @@ enum Scenario {
     LimitsProfile,
     /// CPU to sample the usage of 1,000 jobs
     LimitsUsage,
+    /// A supervisor killed with 1,000 jobs until its successor watches all
+    Recover,
+    /// A process that fits a rule until its constraints are in force
+    Attach,
+    /// CPU of 100 attach rules with 1,000 processes
+    AttachIdle,
+    /// Memory, descriptors and files after 10,000 runs
+    Growth,
 }
 
 /// What all scenarios need to know.
@@ -225,6 +233,18 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     };
     if many.any() {
         results.add("limits-many", scenarios::limits_many::measure(&bench, &many));
+    }
+    if wanted(Scenario::Recover) {
+        results.add("recover", scenarios::recover::measure(&bench));
+    }
+    if wanted(Scenario::Attach) {
+        results.add("attach", scenarios::attach::measure_latency(&bench));
+    }
+    if wanted(Scenario::AttachIdle) {
+        results.add("attach-idle", scenarios::attach::measure_cost(&bench));
+    }
+    if wanted(Scenario::Growth) {
+        results.add("growth", scenarios::growth::measure(&bench));
     }
     // Half a run is no result, and is not to replace a whole one.
     interrupt::check()?;

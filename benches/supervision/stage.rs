@@ -217,6 +217,19 @@ impl Stage {
         Ok((pid, before))
     }
 
+    /// Kills the daemons, as by SIGKILL.
+    pub fn kill_daemons(&mut self) {
+        for daemon in &mut self.daemons {
+            daemon.stop = Signal::SIGKILL;
+        }
+        self.daemons.clear();
+    }
+
+    /// What the daemon that was started last prints.
+    pub fn log(&self) -> anyhow::Result<&Path> {
+        Ok(&self.daemons.last().context("no daemon runs")?.log)
+    }
+
     /// Waits for as many workloads to check in (or out). The wait is asleep most of the time, and the
     /// figures are the workloads' own, so that waiting does not change them.
     pub fn wait_for(

@@ -22,6 +22,7 @@ use crate::model::job::{
     Attach, Exec, Intent, Job, Lifecycle, Match, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop,
     Target, Timeouts, Workload,
 };
+use crate::model::matching;
 use crate::model::process::Pid;
 use crate::model::rlimit::{Resource, Rlimit, RlimitError};
 use crate::model::schedule::{DayTime, Days, Window};
@@ -147,12 +148,14 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
             .help("add `instances = [...]`, or write `%%i` for the two characters"),
         );
     }
+    let name = |entry: &Option<String>| match entry {
+        Some(entry) => JobId::instance(stem, entry).ok(),
+        None => JobId::new(stem).ok(),
+    };
+    let named = entries.iter().filter_map(|entry| Some((name(entry)?, entry.as_deref().unwrap_or(""))));
+    problems.extend(pattern_problem(&named.collect::<Vec<_>>(), &mut merged));
     let declare = |layer: Layer, entry: &Option<String>| {
-        let id = match entry {
-            Some(entry) => JobId::instance(stem, entry),
-            None => JobId::new(stem),
-        };
-        let id = id.ok()?;
+        let id = name(entry)?;
         let expanded = expand(layer, &id, entry.as_deref().unwrap_or(""));
         finish(id, expanded)
     };
@@ -341,6 +344,16 @@ fn workload_problems(file: &JobFile, merged: &Layer, problems: &mut Vec<Problem>
                 .help("add `command = [\"program\", \"argument\"]`"),
         );
     }
+    if file.instances.is_some() && merged.attach.as_ref().is_some_and(|attach| attach.all) {
+        problems.push(
+            Problem::error(
+                "all-in-template",
+                At::Value(KeyPath::of("attach.all")),
+                "`all` makes a run <job>@<pid> of each process, and `instances` a job <job>@<entry> of each entry",
+            )
+            .help("remove one of the two: `all` finds every process that fits without them"),
+        );
+    }
     if attach && merged.on_remove == Some(OnRemove::Stop) {
         let at = At::Value(KeyPath::of("stop.on_remove"));
         problems.push(
@@ -354,6 +367,9 @@ fn workload_problems(file: &JobFile, merged: &Layer, problems: &mut Vec<Problem>
 /// any machine, and little enough that no file can fill the memory.
 const MOST_INSTANCES: usize = 1_000;
 const MOST_EXPANDED: usize = 16 << 20;
+
+/// Kinds of systemd units that processes are in.
+const UNIT_SUFFIXES: [&str; 3] = [".service", ".scope", ".slice"];
 
 /// Most windows of a schedule: they are compared with each other, and each is a copy of all constraints.
 const MOST_WINDOWS: usize = 32;
@@ -417,14 +433,14 @@ fn bad_name(what: &str, name: &str, error: &NameError, at: At) -> Problem {
 
 /// Replaces `%i` by the instance, `%n` by the job's name and `%%` by `%`. Any other `%` stands for
 /// itself, so that `segment_%03d.ts` needs no care.
-fn expand_text(text: &str, id: &JobId, entry: &str) -> String {
+fn expand_text(text: &str, id: &str, entry: &str) -> String {
     let mut result = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('%') {
         result.push_str(&rest[..at]);
         let (replacement, skip) = match rest.as_bytes().get(at + 1) {
             Some(b'i') => (entry, 2),
-            Some(b'n') => (id.as_str(), 2),
+            Some(b'n') => (id, 2),
             Some(b'%') => ("%", 2),
             _ => ("%", 1),
         };
@@ -447,8 +463,9 @@ fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
     layer.exec.env_files.iter_mut().flatten().for_each(&mut path);
     match layer.attach.as_mut().map(|attach| &mut attach.target) {
         Some(Target::PidFile(file)) => path(file),
-        Some(Target::Match(Match { name, args, user, .. })) => {
-            [name, args, user].into_iter().flatten().for_each(&mut *change);
+        Some(Target::Match(Match { name, exe, args, user, parent, cgroup, unit, min_runtime: _ })) => {
+            exe.iter_mut().for_each(path);
+            [name, args, user, parent, cgroup, unit].into_iter().flatten().for_each(&mut *change);
         }
         Some(Target::Pid(_)) | None => {}
     }
@@ -462,12 +479,42 @@ fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
 }
 
 fn expand(mut layer: Layer, id: &JobId, entry: &str) -> Layer {
+    // In a regular expression a name means itself.
+    let args = args_of(&mut layer).map(|args| expand_args(args, id, entry));
     texts(&mut layer, &mut |text| {
         if text.contains('%') {
-            *text = expand_text(text, id, entry);
+            *text = expand_text(text, id.as_str(), entry);
         }
     });
+    if let (Some(args), Some(place)) = (args, args_of(&mut layer)) {
+        *place = args;
+    }
     layer
+}
+
+fn expand_args(args: &str, id: &JobId, entry: &str) -> String {
+    expand_text(args, &matching::literal(id.as_str()), &matching::literal(entry))
+}
+
+/// The regular expression of a layer.
+fn args_of(layer: &mut Layer) -> Option<&mut String> {
+    match layer.attach.as_mut().map(|attach| &mut attach.target) {
+        Some(Target::Match(Match { args, .. })) => args.as_mut(),
+        _ => None,
+    }
+}
+
+/// Tells of a regular expression that is none. It may be so for one instance alone.
+fn pattern_problem(ids: &[(JobId, &str)], merged: &mut Layer) -> Option<Problem> {
+    let args = args_of(merged)?;
+    let told = if args.contains('%') { ids } else { ids.get(..1)? };
+    told.iter().find_map(|(id, entry)| {
+        let text = expand_args(args, id, entry);
+        let why = matching::pattern(&text).err()?;
+        let at = At::Value(KeyPath::of("attach.match.args"));
+        let help = "in such an expression . ( ) [ ] { } | * + ? ^ $ and \\ mean something: for themselves write a \\ before them";
+        Some(Problem::error("bad-pattern", at, format!("{text:?} is no regular expression: {why}")).help(help))
+    })
 }
 
 fn uses_instance(layer: &mut Layer) -> bool {
@@ -601,7 +648,16 @@ impl Reader {
             );
             return None;
         }
-        let of = |target| Attach { target, all: false, relocate: false };
+        let (all, relocate) = (table.all.unwrap_or(false), table.move_.unwrap_or(false));
+        if all && table.match_.is_none() {
+            self.error(
+                "all-without-match",
+                At::Value(KeyPath::of("attach.all")),
+                "`all` is for `match`: the other two name one process",
+                "remove `all`, or describe the processes with `match`",
+            );
+        }
+        let of = |target| Attach { target, all, relocate };
         if let Some(number) = self.integer("attach.pid", table.pid, 2, 4_194_304) {
             let pid = u32::try_from(number).ok().and_then(Pid::new)?;
             return Some(of(Target::Pid(pid)));
@@ -615,21 +671,51 @@ impl Reader {
     fn matching(&mut self, table: &MatchTable) -> Option<Match> {
         let fit = Match {
             name: self.text("attach.match.name", table.name.as_ref()),
+            exe: self.path("attach.match.exe", table.exe.as_ref()),
             args: self.text("attach.match.args", table.args.as_ref()),
-            user: self.text("attach.match.user", table.user.as_ref()),
+            user: self.account("attach.match.user", table.user.as_ref()),
+            parent: self.text("attach.match.parent", table.parent.as_ref()),
+            cgroup: table
+                .cgroup
+                .clone()
+                .inspect(|path| self.absolute(KeyPath::of("attach.match.cgroup"), path)),
+            unit: table.unit.clone().inspect(|unit| self.unit(unit)),
             min_runtime: self.duration("attach.match.min_runtime", table.min_runtime.as_ref()),
-            ..Match::default()
         };
-        if fit.name.is_none() && fit.args.is_none() && fit.user.is_none() {
+        // Everybody is in the root, and every text contains an empty one.
+        let said = [
+            table.name.is_some(),
+            table.exe.is_some(),
+            table.args.as_ref().is_some_and(|args| !args.is_empty()),
+            table.user.is_some(),
+            table.parent.is_some(),
+            table.cgroup.as_ref().is_some_and(|path| path != "/"),
+            table.unit.is_some(),
+        ];
+        if !said.contains(&true) {
             self.error(
                 "match-all",
                 At::Key(KeyPath::of("attach.match")),
                 "`match` fits every process",
-                "give `name`, `args` or `user`",
+                "say which program is meant, with `name`, `exe`, `args`, `user`, `parent`, `cgroup` or `unit`",
             );
             return None;
         }
         Some(fit)
+    }
+
+    fn unit(&mut self, unit: &str) {
+        let path = KeyPath::of("attach.match.unit");
+        self.no_nul(path.clone(), unit);
+        let name = UNIT_SUFFIXES.iter().find_map(|suffix| unit.strip_suffix(suffix));
+        if name.is_none_or(str::is_empty) || unit.contains('/') {
+            let help = match unit.contains(['/', '.']) || unit.is_empty() {
+                true => format!("write its name with one of {}", UNIT_SUFFIXES.join(", ")),
+                false => format!("did you mean \"{unit}.service\"?"),
+            };
+            let message = format!("{unit:?} is no systemd unit that processes are in");
+            self.error("not-a-systemd-unit", At::Value(path), message, help);
+        }
     }
 
     fn constraints(&mut self, table: &ConstraintsTable) -> Constraints {
@@ -1198,6 +1284,48 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_says_which_processes_are_meant() {
+        let job = one(
+            "[attach]\nall = true\nmove = true\n[attach.match]\nname = \"obs\"\nexe = \"/usr/bin/obs\"\n\
+             args = \"--profile (a|b)\"\nuser = 1000\nparent = \"gnome-shell\"\ncgroup = \"/user.slice\"\n\
+             unit = \"obs.scope\"\nmin_runtime = \"5s\"\n",
+        );
+        let wanted = Match {
+            name: Some("obs".into()),
+            exe: Some("/usr/bin/obs".into()),
+            args: Some("--profile (a|b)".into()),
+            user: Some("1000".into()),
+            parent: Some("gnome-shell".into()),
+            cgroup: Some("/user.slice".into()),
+            unit: Some("obs.scope".into()),
+            min_runtime: Some(Duration::from_secs(5)),
+        };
+        let attach = Attach { target: Target::Match(wanted), all: true, relocate: true };
+        assert_eq!(job.attach(), Some(&attach));
+        let plain = one("[attach]\nmatch = { name = \"obs\" }\n");
+        assert_eq!(plain.attach().map(|attach| (attach.all, attach.relocate)), Some((false, false)));
+    }
+
+    #[test]
+    fn a_name_in_an_expression_means_itself() {
+        let text = "instances = [\"a.b\", \"c\"]\n[attach.match]\nexe = \"/srv/%i/obs\"\nunit = \"obs@%i.service\"\n\
+                    parent = \"%i\"\ncgroup = \"/%n\"\nargs = \"^x --id=%i (%n|%%)$\"\n";
+        let jobs = read("ch", text).jobs;
+        let Some(Target::Match(fit)) = jobs[0].job.attach().map(|attach| &attach.target) else { panic!() };
+        assert_eq!(fit.args.as_deref(), Some("^x --id=a\\.b (ch@a\\.b|%)$"));
+        assert_eq!(
+            (fit.exe.clone(), fit.unit.as_deref()),
+            (Some("/srv/a.b/obs".into()), Some("obs@a.b.service"))
+        );
+        assert_eq!((fit.parent.as_deref(), fit.cgroup.as_deref()), (Some("a.b"), Some("/ch@a.b")));
+        // One that is none for one instance alone.
+        assert_eq!(
+            codes("instances = [\"z\", \"a\"]\n[attach]\nmatch = { args = \"[b-%i]\" }\n"),
+            ["bad-pattern"]
+        );
+    }
+
+    #[test]
     fn a_window_has_its_profiles_and_its_own_values_over_what_the_job_has() {
         let job = one(&format!(
             "profiles = [\"low-priority\"]\n{EXEC}[constraints]\ncpu_quota = 50\nstrict = true\n\
@@ -1258,6 +1386,21 @@ mod tests {
         assert_eq!(codes(""), ["no-workload"]);
         assert_eq!(codes("[attach]\n"), ["attach-one-of"]);
         assert_eq!(codes("[attach]\nmatch = {}\n"), ["match-all"]);
+        assert_eq!(codes("[attach]\nmatch = { cgroup = \"/\", args = \"\" }\n"), ["match-all"]);
+        assert_eq!(codes("[attach]\nmatch = { args = \"a(b\" }\n"), ["bad-pattern"]);
+        assert_eq!(codes("[attach]\nmatch = { exe = \"obs\", cgroup = \"x\" }\n"), ["relative-path"; 2]);
+        for unit in ["obs", "obs.socket", ".service", "/system.slice/obs.service", ""] {
+            assert_eq!(
+                codes(&format!("[attach]\nmatch = {{ unit = {unit:?} }}\n")),
+                ["not-a-systemd-unit"],
+                "{unit}"
+            );
+        }
+        assert_eq!(codes("[attach]\npid_file = \"/x\"\nall = true\n"), ["all-without-match"]);
+        assert_eq!(
+            codes("instances = [\"a\"]\n[attach]\nmatch = { name = \"%i\" }\nall = true\n"),
+            ["all-in-template"]
+        );
         assert_eq!(codes(&format!("{EXEC}[attach]\npid = 5\n")), ["exec-and-attach"]);
         assert_eq!(codes("[attach]\npid = 5\n[stop]\non_remove = \"stop\"\n"), ["stop-of-attached"]);
     }

@@ -120,7 +120,7 @@ pub struct RlimitsTable {
     pub stack: Option<Scalar>,
 }
 
-/// `[attach]`: take over a workload that runs already; exactly one of the three.
+/// `[attach]`: take over a workload that runs already; exactly one of `pid`, `pid_file` and `match`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
@@ -133,6 +133,12 @@ pub struct AttachTable {
     /// The process that fits all conditions.
     #[serde(rename = "match")]
     pub match_: Option<MatchTable>,
+    /// true: every process that fits `match`, each as a run of its own. Default: the one that has been
+    /// running longest.
+    pub all: Option<bool>,
+    /// true: a process that shares its cgroup with others is moved into one of its own. Default false.
+    #[serde(rename = "move")]
+    pub move_: Option<bool>,
 }
 
 /// `attach.match`: conditions that all have to hold.
@@ -140,12 +146,23 @@ pub struct AttachTable {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct MatchTable {
-    /// Its name, as in `/proc/PID/comm`.
+    /// Its name, as in `/proc/PID/comm`; a longer one is compared with the name of its program, too.
     pub name: Option<String>,
+    /// Absolute path of the program that it executes.
+    #[schemars(regex(pattern = r"^/"))]
+    pub exe: Option<String>,
     /// A regular expression that its arguments, joined by spaces, contain.
     pub args: Option<String>,
-    /// The user it runs as.
-    pub user: Option<String>,
+    /// The user it runs as: name or number.
+    pub user: Option<Scalar>,
+    /// The name of its parent.
+    pub parent: Option<String>,
+    /// The cgroup that it is in, or that is above it: a path in its hierarchy, such as "/user.slice".
+    #[schemars(regex(pattern = r"^/"))]
+    pub cgroup: Option<String>,
+    /// The systemd unit that it is in, such as "obs.service".
+    #[schemars(regex(pattern = r"\.(service|scope|slice)$"))]
+    pub unit: Option<String>,
     /// The least time it has been running, such as "5s".
     pub min_runtime: Option<String>,
 }

@@ -94,8 +94,8 @@ impl ExitWatch {
             seen: OnceLock::new(),
         };
         // It may have been reaped, and its number gone to another one, before the file was opened.
-        let same =
-            watch.read_stat()?.is_some_and(|text| Stat::parse(&text).is_some_and(|stat| stat.is(process)));
+        let mut line = [0; LONGEST];
+        let same = watch.read_stat(&mut line)?.and_then(Stat::parse).is_some_and(|stat| stat.is(process));
         Ok(same.then_some(watch))
     }
 
@@ -108,10 +108,14 @@ impl ExitWatch {
     /// # Errors
     /// Those of poll(2), and of reading `/proc`.
     pub fn look(&self) -> io::Result<Option<Seen>> {
+        self.look_in(ready(self.as_fd(), PollFlags::POLLIN, PollTimeout::ZERO)?)
+    }
+
+    /// The same, with what poll(2) has just said: a zombie may not stay one for long.
+    fn look_in(&self, state: PollFlags) -> io::Result<Option<Seen>> {
         if let Some(seen) = self.seen.get() {
             return Ok(Some(*seen));
         }
-        let state = ready(self.as_fd(), PollFlags::POLLIN, PollTimeout::ZERO)?;
         if state.is_empty() {
             return Ok(None);
         }
@@ -143,8 +147,8 @@ impl ExitWatch {
         // Asked for nothing, poll(2) waits for what it always tells: that it hung up, which is when it is
         // reaped.
         for interest in [PollFlags::POLLIN, PollFlags::empty()] {
-            ready(self.as_fd(), interest, PollTimeout::NONE)?;
-            if let Some(seen) = self.look()? {
+            let state = ready(self.as_fd(), interest, PollTimeout::NONE)?;
+            if let Some(seen) = self.look_in(state)? {
                 return Ok(seen);
             }
         }
@@ -153,7 +157,8 @@ impl ExitWatch {
 
     /// The status, while it is a zombie that we may see.
     fn zombie(&self) -> io::Result<Option<i32>> {
-        let Some(zombie) = self.read_stat()?.as_deref().and_then(Zombie::parse) else { return Ok(None) };
+        let mut line = [0; LONGEST];
+        let Some(zombie) = self.read_stat(&mut line)?.and_then(Zombie::parse) else { return Ok(None) };
         if let Ok(Some(ticks)) = sysconf(SysconfVar::CLK_TCK) {
             #[allow(clippy::cast_precision_loss, reason = "clock ticks stay far below 2^53")]
             self.cpu_sec.get_or_init(|| zombie.cpu_ticks as f64 / ticks as f64);
@@ -166,18 +171,16 @@ impl ExitWatch {
     fn may_be_seen(&self) -> io::Result<bool> {
         let shown = fs::read(format!("/proc/{}/io", self.pid)).is_ok();
         // In this order: who is not reaped now had the number when that was read.
-        Ok(shown && self.read_stat()?.is_some())
+        Ok(shown && self.read_stat(&mut [0; LONGEST])?.is_some())
     }
 
-    /// `None` if it was reaped.
-    fn read_stat(&self) -> io::Result<Option<Vec<u8>>> {
-        let mut text = vec![0; LONGEST];
-        match self.stat.read_at(&mut text, 0) {
-            Ok(length) => text.truncate(length),
-            Err(error) if is_gone(&error) => return Ok(None),
-            Err(error) => return Err(error),
+    /// The line, as it is now; `None` if the process was reaped.
+    fn read_stat<'a>(&self, line: &'a mut [u8; LONGEST]) -> io::Result<Option<&'a [u8]>> {
+        match self.stat.read_at(line, 0) {
+            Ok(length) => Ok(line.get(..length)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
         }
-        Ok(Some(text))
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{Evidence, OomCause, OomKills};
 use super::job::{Job, Lifecycle};
 use super::rlimit::Resource;
+use super::shortage::Shortage;
 use super::signal::Signal;
 use super::units::ByteSize;
 
@@ -46,6 +47,18 @@ pub struct StartError {
     pub errno: Option<i32>,
     /// What was tried on what, and what to do.
     pub detail: String,
+}
+
+impl StartError {
+    /// What the host lacked, if that is why: the start is owed as soon as it has it. Not what the job's own
+    /// user or limits lack, and not what a program that was executed lacks.
+    #[must_use]
+    pub fn shortage(&self) -> Option<Shortage> {
+        match self.stage {
+            Stage::Exec | Stage::Credentials | Stage::Constraint | Stage::Attach => None,
+            _ => self.errno.and_then(Shortage::of),
+        }
+    }
 }
 
 /// The steps between a decision to start and the workload's first instruction, in order.

@@ -124,6 +124,13 @@ impl RunId {
         Self(format!("{:011x}-{random:08x}", unix_ms.max(0)).into())
     }
 
+    /// As [`RunId::new`], and later than another run of the job also where the wall clock was set back.
+    #[must_use]
+    pub fn after(earlier: &Self, unix_ms: i64, random: u32) -> Self {
+        let known = earlier.0.split_once('-').and_then(|(ms, _)| i64::from_str_radix(ms, 16).ok());
+        Self::new(known.map_or(unix_ms, |known| unix_ms.max(known.saturating_add(1))), random)
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -181,5 +188,11 @@ mod tests {
     #[test]
     fn run_ids_sort_by_time() {
         assert!(RunId::new(1_700_000_000_000, u32::MAX) < RunId::new(1_700_000_000_001, 0));
+        let future = RunId::new(1_900_000_000_000, u32::MAX);
+        let next = RunId::after(&future, 1_700_000_000_000, 0);
+        assert!(next > future, "the clock was set back");
+        assert_eq!(RunId::after(&next, 1_900_000_000_009, 7), RunId::new(1_900_000_000_009, 7));
+        let named = RunId::try_from(String::from("by-hand")).expect("a name");
+        assert_eq!(RunId::after(&named, 5, 7), RunId::new(5, 7));
     }
 }

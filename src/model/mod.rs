@@ -16,6 +16,7 @@ pub mod process;
 pub mod report;
 pub mod rlimit;
 pub mod schedule;
+pub mod shortage;
 pub mod signal;
 pub mod time;
 pub mod units;

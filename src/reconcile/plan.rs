@@ -3,6 +3,7 @@
 //! Asked again with nothing changed, it asks for nothing that it has been given: planning twice
 //! changes nothing. A run is only ever acted on if its process was shown to be the one recorded.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::model::effort::Effort;
 use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::job::{Job, OnRemove};
+use crate::model::job::{Job, OnRemove, Restart, RestartPolicy};
 use crate::model::process::ProcessIdentity;
 use crate::model::schedule::Boundary;
 use crate::model::time::{BootTime, Moment, WallTime};
@@ -434,7 +435,11 @@ impl Plan {
         // What the kernel counted changes what is told, not what follows.
         let verdict = judge(job, how, asked, None);
         let run = EndedRun { id: &run.id, history: &run.history, started, ended, verdict: &verdict };
-        match restart::next(&job.restart, run) {
+        let owed = matches!(how, Ended::NotStarted(error) if error.shortage().is_some());
+        // What the host had no room for never ran: that is no exit that a policy could be about.
+        let until_it_runs = || Restart { policy: RestartPolicy::Always, limit: None, ..job.restart.clone() };
+        let rules = if owed { Cow::Owned(until_it_runs()) } else { Cow::Borrowed(&job.restart) };
+        match restart::next(&rules, run) {
             Next::Start { at, history } if now >= at => self.start(job, history, StartReason::Restart),
             Next::Start { at, .. } => {
                 self.wake = Some(at);
@@ -456,6 +461,7 @@ pub mod tests {
     use crate::config::profiles::Profiles;
     use crate::config::resolve::resolve;
     use crate::config::schema::JobFile;
+    use crate::model::exit::{Stage, StartError};
 
     /// A job from the text of its file; `[exec]` is added.
     pub fn job(stem: &str, toml: &str) -> Job {
@@ -719,6 +725,28 @@ pub mod tests {
         assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, false))), [Action::Report]);
         assert_eq!(actions(9000, &wanted(""), Some(&ended("", 0, true))), []);
         assert_eq!(actions(9000, &wanted("description = \"new\"\n"), Some(&ended("", 0, true))), []);
+    }
+
+    #[test]
+    fn a_start_that_the_host_had_no_room_for_is_owed_whatever_the_policy() {
+        let failed = |stage, errno| Observed {
+            phase: Phase::Ended {
+                started: None,
+                at: Some(BootTime(2000)),
+                how: Ended::NotStarted(StartError { stage, errno: Some(errno), detail: String::new() }),
+                reported: true,
+            },
+            ..running("")
+        };
+        let planned = |run: &Observed| plan(BootTime(60_000), &wanted(""), Some(run));
+        let owed = planned(&failed(Stage::Record, libc::ENOSPC));
+        assert!(matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]), "{owed:?}");
+        for (stage, errno) in
+            [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)]
+        {
+            let plan = planned(&failed(stage, errno));
+            assert_eq!((&plan.actions[..], plan.outlook), (&[][..], Outlook::Down(Why::Policy)));
+        }
     }
 
     #[test]

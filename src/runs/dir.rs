@@ -14,7 +14,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::durable;
+use super::durable::{self, at};
 use super::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::model::ids::{JobId, RunId};
 
@@ -82,16 +82,19 @@ pub enum RecordCause {
     /// Not the JSON that a record is.
     #[error("is damaged: {0}")]
     Json(#[source] serde_json::Error),
+    /// Not what was written: a disk, or a hand, has changed it.
+    #[error("is damaged: it was changed after it was written")]
+    Changed,
     /// Written by a newer program.
     #[error("has version {0}, known is {VERSION}; it was written by a newer ffrtmp")]
     Version(u32),
 }
 
 impl RecordError {
-    /// Whether trying again cannot help: the record is to be set aside.
+    /// Whether trying again cannot help, nor another version: the record is to be set aside.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        !matches!(self.cause, RecordCause::Io(_))
+        !matches!(self.cause, RecordCause::Io(_) | RecordCause::Version(_))
     }
 }
 
@@ -104,8 +107,8 @@ impl RunDir {
     pub fn create(runs_root: &Path, spec: &Spec) -> io::Result<(Self, LockFile)> {
         let job = runs_root.join(spec.job.id.as_str());
         let path = job.join(spec.run_id.as_str());
-        DirBuilder::new().mode(0o700).recursive(true).create(&job).map_err(|e| at(&job, &e))?;
-        DirBuilder::new().mode(0o700).create(&path).map_err(|e| at(&path, &e))?;
+        DirBuilder::new().mode(0o700).recursive(true).create(&job).map_err(|e| at(&job, e))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(|e| at(&path, e))?;
         let run = Self { path };
         let lock = run.lock().and_then(|lock| run.write_spec(spec).map(|()| lock));
         match lock {
@@ -193,7 +196,7 @@ impl RunDir {
     /// Those of [`durable::write_durable`].
     pub fn write_exited(&self, exited: &Exited) -> io::Result<()> {
         let path = self.path.join(EXITED);
-        durable::write_durable(&path, &json(exited)?).map_err(|error| at(&path, &error))
+        durable::write_durable(&path, &json(exited)?).map_err(|error| at(&path, error))
     }
 
     /// Renames a damaged record to `<name>.damaged-<n>`, and returns where it is now.
@@ -207,7 +210,7 @@ impl RunDir {
             let to = self.path.join(format!("{name}.damaged-{number}"));
             // Only one supervisor touches these names, so what is free now stays free.
             if to.symlink_metadata().is_err() {
-                fs::rename(&from, &to).map_err(|error| at(&from, &error))?;
+                fs::rename(&from, &to).map_err(|error| at(&from, error))?;
                 return Ok(to);
             }
             number += 1;
@@ -224,10 +227,10 @@ impl RunDir {
         let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(at(&path, &error)),
+            Err(error) => return Err(at(&path, error)),
         };
         let mut lock = write_lock();
-        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| at(&path, &errno.into()))?;
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).map_err(|errno| at(&path, errno.into()))?;
         Ok(i32::from(lock.l_type) != libc::F_UNLCK)
     }
 
@@ -238,10 +241,10 @@ impl RunDir {
     pub fn remove(self) -> io::Result<()> {
         // First the spec: if we are interrupted, what is left is a run that never began.
         match fs::remove_file(self.path.join(SPEC)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&self.path, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&self.path, error)),
             _ => {}
         }
-        fs::remove_dir_all(&self.path).map_err(|error| at(&self.path, &error))?;
+        fs::remove_dir_all(&self.path).map_err(|error| at(&self.path, error))?;
         if let Some(job) = self.path.parent() {
             // Fails where the job has other runs, and then it has to stay.
             let _ = fs::remove_dir(job);
@@ -253,14 +256,14 @@ impl RunDir {
         let path = self.path.join(LOCK);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-        let file = options.open(&path).map_err(|error| at(&path, &error))?;
-        fcntl(&file, FcntlArg::F_OFD_SETLK(&write_lock())).map_err(|errno| at(&path, &errno.into()))?;
+        let file = options.open(&path).map_err(|error| at(&path, error))?;
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&write_lock())).map_err(|errno| at(&path, errno.into()))?;
         Ok(LockFile(file.into()))
     }
 
     fn write<T: Serialize>(&self, name: &str, record: &T) -> io::Result<()> {
         let path = self.path.join(name);
-        durable::write(&path, &json(record)?).map_err(|error| at(&path, &error))
+        durable::write(&path, &json(record)?).map_err(|error| at(&path, error))
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RecordError> {
@@ -273,11 +276,6 @@ impl RunDir {
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCause> {
-    /// What every record of every version has.
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
     let mut options = OpenOptions::new();
     // Not blocking: a FIFO in the record's place must not hold us up.
     let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
@@ -286,12 +284,27 @@ fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCaus
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(RecordCause::NotAFile),
         Err(error) => return Err(RecordCause::Io(error)),
     };
-    let bytes = read_bounded(&file)?;
-    let Versioned { version } = serde_json::from_slice(&bytes).map_err(RecordCause::Json)?;
+    decode(&read_bounded(&file)?).map(Some)
+}
+
+/// What a record's bytes say.
+///
+/// # Errors
+/// They are not what was written, or not what this version knows.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordCause> {
+    /// What every record of every version has.
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    if !is_as_written(bytes) {
+        return Err(RecordCause::Changed);
+    }
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(RecordCause::Json)?;
     if version != VERSION {
         return Err(RecordCause::Version(version));
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(RecordCause::Json)
+    serde_json::from_slice(bytes).map_err(RecordCause::Json)
 }
 
 fn read_bounded(file: &File) -> Result<Vec<u8>, RecordCause> {
@@ -348,11 +361,11 @@ fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(at(directory, &error)),
+        Err(error) => return Err(at(directory, error)),
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|error| at(directory, &error))?;
+        let entry = entry.map_err(|error| at(directory, error))?;
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             names.extend(entry.file_name().into_string());
         }
@@ -360,10 +373,37 @@ fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// The last field of a record, up to its value: a sum of all that stands before it, so that a byte that
+/// changes on the disk does not become another pid or another exit code.
+const SUM: &[u8] = b",\"sum\":\"";
+
+/// Digits of the sum.
+const SUM_DIGITS: usize = 16;
+
+/// A record's line: its JSON object, with its sum as the last field.
 fn json<T: Serialize>(record: &T) -> io::Result<Vec<u8>> {
     let mut bytes = serde_json::to_vec(record)?;
-    bytes.push(b'\n');
+    // The brace that ends the object.
+    bytes.pop();
+    let sum = sum(&bytes);
+    bytes.extend_from_slice(SUM);
+    bytes.extend_from_slice(format!("{sum:016x}\"}}\n").as_bytes());
     Ok(bytes)
+}
+
+/// Whether a record's sum is right, or it has none: the first programs wrote none, and what has lost it to
+/// damage is no object any more, or still says what it said.
+fn is_as_written(bytes: &[u8]) -> bool {
+    let end = SUM.len() + SUM_DIGITS;
+    let Some(rest) = bytes.strip_suffix(b"\"}\n") else { return true };
+    let Some((record, tail)) = rest.len().checked_sub(end).map(|at| rest.split_at(at)) else { return true };
+    tail.strip_prefix(SUM).is_none_or(|digits| *digits == *format!("{:016x}", sum(record)).as_bytes())
+}
+
+/// FNV-1a: two texts of one length that differ in one byte never have the same.
+fn sum(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 /// A lock on the whole file, for writing.
@@ -377,11 +417,6 @@ pub(crate) fn write_lock() -> libc::flock {
         l_len: 0,
         l_pid: 0,
     }
-}
-
-/// The same error, with the path it happened at.
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -457,7 +492,7 @@ mod tests {
         let (run, _lock) = RunDir::create(root.path(), &spec()).expect("made");
         let path = run.path.join(EXITED);
         for (number, content) in
-            ["", "{\"version\": 1}", "{\"version\": 2}", "\u{0}", &" ".repeat(1 << 21)].iter().enumerate()
+            ["", "{\"version\": 1}", "{\"version\": -1}", "\u{0}", &" ".repeat(1 << 21)].iter().enumerate()
         {
             fs::write(&path, content).expect("written");
             let error = run.exited().expect_err("it is damaged");

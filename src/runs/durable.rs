@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all, and, where it matters, survive a power cut.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -50,6 +51,32 @@ pub fn write_many_durable(files: &[(PathBuf, Vec<u8>)]) -> Vec<io::Result<()>> {
         }
     }
     results
+}
+
+/// A file system's error, with the path that it is about.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+struct AtPath {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+/// The same error, with the path it happened at.
+pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), AtPath { path: path.to_owned(), error })
+}
+
+/// The system's number of an error (errno(3)), whatever was said around it.
+#[must_use]
+pub fn errno(error: &io::Error) -> Option<i32> {
+    let mut source = error.source();
+    let mut errno = error.raw_os_error();
+    while let Some(next) = source.filter(|_| errno.is_none()) {
+        errno = next.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        source = next.source();
+    }
+    errno
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -156,6 +183,15 @@ mod tests {
         assert!(write(&path, b"new").is_err());
         assert!(write_durable(&dir.path().join("none/a.json"), b"new").is_err());
         assert_eq!(names(dir.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn an_error_keeps_its_number_through_all_that_is_said_around_it() {
+        let error = at(Path::new("/a"), at(Path::new("/b"), io::Error::from_raw_os_error(libc::EMFILE)));
+        assert_eq!(error.to_string(), "/a: /b: Too many open files (os error 24)");
+        assert_eq!(errno(&error), Some(libc::EMFILE));
+        assert_eq!(errno(&io::Error::from_raw_os_error(libc::EIO)), Some(libc::EIO));
+        assert_eq!(errno(&io::Error::other("no number")), None);
     }
 
     #[test]

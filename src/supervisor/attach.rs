@@ -189,7 +189,10 @@ impl Daemon {
         let now = clock::now();
         Spec {
             version: VERSION,
-            run_id: new_run_id(now),
+            run_id: new_run_id(
+                now,
+                self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id)),
+            ),
             boot_id: self.boot_id.clone(),
             created: now,
             job: (**job).clone(),

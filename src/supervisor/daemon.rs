@@ -18,12 +18,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
 
+use super::alarms::{Alarms, Task};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
+use super::lock::SupervisorLock;
 use super::notify::Manager;
 use super::seek::Seeker;
+use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
-use super::writer::{Filed, Writer};
+use super::writer::{Outcome, Writer};
 use super::{attach, cgroups, folders, lock, observed};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
@@ -87,6 +90,8 @@ pub struct Daemon {
     pub(super) unfiled: HashMap<RunId, RunDir>,
     /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
     pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
+    /// What the host lacks.
+    pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<Event>,
     /// What finds the processes of attach jobs.
     pub(super) seeker: Seeker,
@@ -99,6 +104,9 @@ pub struct Daemon {
     /// The pause before that.
     verify_pause: Duration,
     manager: Option<Manager>,
+    program: Program,
+    /// Last: it is held until all others are gone.
+    lock: SupervisorLock,
 }
 
 /// What is known of a job beside its declaration.
@@ -114,8 +122,8 @@ pub struct Slot {
     pub failing: Option<String>,
     /// What was said last of why an attach job waits.
     pub(super) waits: Option<String>,
-    /// A wrapper lives whose record cannot be used.
-    opaque: Option<RunDir>,
+    /// What runs of it is not known: its records cannot be read.
+    opaque: bool,
 }
 
 /// Something that happened to a run.
@@ -133,10 +141,13 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
+    upgrade::hold_signals();
     // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
     nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
     folders::make(&layout).context("cannot use the supervisor's own folders")?;
-    let _lock = lock::take(&layout.lock())?;
+    // Before anything of ours can get the number of the descriptor.
+    let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
+    let program = Program::of_this_process().context("cannot tell which program this is")?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
     let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
@@ -147,7 +158,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (notices, notice_receiver) = unbounded_channel();
         let (events, event_receiver) = unbounded_channel();
-        let (filed, filed_receiver) = unbounded_channel();
+        let (outcomes, outcome_receiver) = unbounded_channel();
         let (watch, watching) = Watch::new(&layout, notices);
         if let Err(error) = watching {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
@@ -160,9 +171,11 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
-            writer: Writer::start(&layout, options.settings.keep, filed).context("cannot write reports")?,
+            writer: Writer::start(&layout, options.settings.keep, outcomes)
+                .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
+            alarms: Alarms::default(),
             events,
             seeker: Seeker::new(),
             watch,
@@ -174,8 +187,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
+            program,
+            lock,
         };
-        daemon.serve(notice_receiver, event_receiver, filed_receiver).await
+        daemon.serve(notice_receiver, event_receiver, outcome_receiver).await
     })
 }
 
@@ -184,19 +199,24 @@ impl Daemon {
         mut self,
         mut notices: UnboundedReceiver<Notice>,
         mut events: UnboundedReceiver<Event>,
-        mut filed: UnboundedReceiver<Filed>,
+        mut outcomes: UnboundedReceiver<Outcome>,
     ) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::hangup())?;
         let mut child = signal(SignalKind::child())?;
+        let mut upgrade = signal(SignalKind::user_defined2())?;
+        let mut upgrading = false;
+        upgrade::let_signals_in();
         let clock_set = clock::tells_when_set().and_then(readable);
         let clock_set = clock_set.context("cannot have the kernel tell when the wall clock is set")?;
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
-        self.take_over();
+        self.take_over()?;
         self.rescan();
+        // What ended while the program was exchanged: only now, as a child that is reaped tells nobody else.
+        self.reap();
         loop {
             self.settle_all();
             let now = clock::boot();
@@ -221,15 +241,26 @@ impl Daemon {
                         self.look_again(&event.job, Some(&event.run));
                     }
                 }
-                Some(filed) = filed.recv() => self.filed(&filed),
+                Some(outcome) = outcomes.recv() => self.written(outcome),
                 _ = reload.recv() => {
                     info!("looking at everything again, on SIGHUP");
                     if let Some(manager) = &mut self.manager {
                         manager.reloading();
                     }
                     self.rescan();
+                    self.try_again();
                     self.verify_all();
                     self.mark_scheduled();
+                }
+                _ = upgrade.recv() => {
+                    upgrade::hold_signals();
+                    upgrading = true;
+                }
+                // What was heard before they were held comes first, once the runtime was let at it.
+                () = tokio::task::yield_now(), if upgrading => {
+                    upgrading = false;
+                    self.upgrade();
+                    upgrade::let_signals_in();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
                 () = self.seeker.readable() => self.seek(),
@@ -252,33 +283,57 @@ impl Daemon {
     }
 
     /// Reads the run directories: what runs is taken over, what ended meanwhile is reported.
-    fn take_over(&mut self) {
-        let runs = self.layout.runs();
-        let jobs = all_jobs(&runs).unwrap_or_else(|error| {
-            error!("cannot read the run directories: {error}");
-            Vec::new()
-        });
+    fn take_over(&mut self) -> anyhow::Result<()> {
+        // Who does not know what runs starts it a second time.
+        let jobs =
+            all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
         let now = clock::now();
         for job in jobs {
             self.declared.hold(&job, now);
-            let dirs = job_runs(&runs, &job).unwrap_or_else(|error| {
-                error!(job = %job, "cannot read the run directories: {error}");
-                Vec::new()
-            });
-            let (newest, older) = current(dirs);
-            // One that never began has no report that an older one could hide.
-            let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
-            for dir in older {
-                self.close_book(&job, dir, began);
-            }
-            if let Some(dir) = newest {
-                self.take_over_run(&job, dir);
-            }
+            self.take_over_job(&job);
             self.dirty.insert(job);
         }
         self.sweep();
         if self.live() > 0 {
             info!("took over {}", count(self.live(), "running workload"));
+        }
+        Ok(())
+    }
+
+    fn take_over_job(&mut self, job: &JobId) {
+        let dirs = match job_runs(&self.layout.runs(), job) {
+            Ok(dirs) => dirs,
+            Err(error) => return self.leave_alone(job, &observed::Blind::Io(error)),
+        };
+        let (newest, older) = current(dirs);
+        // One that never began has no report that an older one could hide.
+        let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
+        for dir in older {
+            self.close_book(job, dir, began);
+        }
+        if let Some(dir) = newest {
+            self.take_over_run(job, dir);
+        }
+    }
+
+    /// What runs of a job is not known: nothing is done for it until it is.
+    fn leave_alone(&mut self, job: &JobId, blind: &observed::Blind) {
+        self.tell_blind(job, blind, "the job is left alone until that ends");
+        self.slots.entry(job.clone()).or_default().opaque = true;
+    }
+
+    /// Tells once why nothing can be said of a run.
+    pub(super) fn tell_blind(&mut self, job: &JobId, blind: &observed::Blind, so: &str) {
+        if let observed::Blind::Io(error) = blind
+            && self.alarms.raise(Task::See(job.clone()), error)
+        {
+            return;
+        }
+        let slot = self.slots.entry(job.clone()).or_default();
+        let text = format!("{blind}; {so}");
+        if slot.failing.as_ref() != Some(&text) {
+            error!(job = %job, "{text}");
+            slot.failing = Some(text);
         }
     }
 
@@ -315,20 +370,17 @@ impl Daemon {
                 let aside = dir.set_aside(crate::runs::dir::SPEC);
                 error!(job = %job, "{damage}; set aside ({aside:?}), and the job is taken for one that never ran");
             }
-            Err(blind) => {
-                error!(job = %job, "{blind}; the job is left alone until that ends");
-                let slot = self.slots.entry(job.clone()).or_default();
-                slot.opaque = Some(dir);
-                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
-            }
+            Err(blind) => self.leave_alone(job, &blind),
         }
     }
 
     /// A run that was succeeded by another before its report was known to be on disk.
     fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
-        let Ok(sighting) = observed::look(&dir, clock::now()) else {
-            remove(job, dir);
-            return;
+        let sighting = match observed::look(&dir, clock::now()) {
+            Ok(sighting) => sighting,
+            Err(observed::Blind::NeverBegan | observed::Blind::Damaged(_)) => return remove(job, dir),
+            // The next supervisor may see more.
+            Err(blind) => return warn!(job = %job, "{blind}; that older run is left as it is"),
         };
         let mut run = Run::resume(self, dir, sighting);
         run.followed = followed;
@@ -346,6 +398,7 @@ impl Daemon {
     fn settle_report_only(&mut self, job: &JobId) {
         let reported = self.slots.get(job).and_then(|slot| slot.run.as_ref()).is_none_or(Run::is_reported);
         if !reported {
+            self.record_end(job);
             self.execute(job, Action::Report, crate::reconcile::plan::Outlook::Settled);
         }
     }
@@ -359,11 +412,14 @@ impl Daemon {
         let scan = self.declared.scan(now);
         self.rescan_at = Some(now.boot + RESYNC);
         self.scanned(scan);
-        let opaque: Vec<JobId> =
-            self.slots.iter().filter(|(_, slot)| slot.opaque.is_some()).map(|(job, _)| job.clone()).collect();
-        for job in opaque {
-            if let Some(dir) = self.slots.get_mut(&job).and_then(|slot| slot.opaque.take()) {
-                self.take_over_run(&job, dir);
+        let opaque = |(job, slot): (&JobId, &mut Slot)| std::mem::take(&mut slot.opaque).then(|| job.clone());
+        for job in self.slots.iter_mut().filter_map(opaque).collect::<Vec<_>>() {
+            self.take_over_job(&job);
+            if let Some(slot) = self.slots.get_mut(&job).filter(|slot| !slot.opaque) {
+                info!(job = %job, "its records can be read again");
+                slot.failing = None;
+                self.alarms.clear(&Task::See(job.clone()));
+                self.dirty.insert(job);
             }
         }
     }
@@ -470,11 +526,16 @@ impl Daemon {
                 }
                 slot.hold_until = None;
             }
-            if slot.opaque.is_some() {
+            if slot.opaque {
                 break;
             }
+            let owes = slot.run.as_ref().is_some_and(Run::owes_record) && !self.record_end(job);
+            let slot = self.slots.entry(job.clone()).or_default();
             let plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
             wake = plan.wake;
+            if owes {
+                wake = Some(wake.map_or(now + TRY_AGAIN, |wake| wake.min(now + TRY_AGAIN)));
+            }
             if slot.run.as_ref().is_some_and(Run::gives_no_event) {
                 wake = Some(now + LOOK_AGAIN);
             }
@@ -497,8 +558,9 @@ impl Daemon {
             slot.wake = wake;
             if let Some(at) = wake {
                 self.timers.insert((at, job.clone()));
-            } else if slot.run.is_none() && slot.opaque.is_none() && self.wanted(job) == Wanted::Gone {
+            } else if slot.run.is_none() && !slot.opaque && self.wanted(job) == Wanted::Gone {
                 self.slots.remove(job);
+                self.alarms.forget(job);
             }
         }
     }
@@ -508,6 +570,17 @@ impl Daemon {
         self.dirty.insert(job.clone());
     }
 
+    /// Has everything tried again now that could not be done.
+    fn try_again(&mut self) {
+        for (job, slot) in &mut self.slots {
+            let owes = slot.run.as_ref().is_some_and(Run::owes_record);
+            if slot.hold_until.take().is_some() || owes {
+                self.dirty.insert(job.clone());
+            }
+        }
+        self.writer.try_again();
+    }
+
     /// Has jobs with a schedule planned anew, because the time is another than was reckoned with.
     fn mark_scheduled(&mut self) {
         let scheduled = |slot: &Slot| slot.run.as_ref().is_some_and(|run| !run.seen.job.schedule.is_empty());
@@ -515,15 +588,52 @@ impl Daemon {
         self.dirty.extend(jobs);
     }
 
+    /// Lets the program that we were started by, which may be a new version by now, take our place in this
+    /// process. Returns where that fails.
+    fn upgrade(&mut self) {
+        let path = self.program.path().to_owned();
+        let version = match self.program.try_out() {
+            Ok(version) => version,
+            Err(why) => return error!("not upgraded, and this version runs on: {why}"),
+        };
+        // What only we know has to be on disk: exits of processes that are our children, reports.
+        self.reap();
+        let told = |(job, slot): (&JobId, &Slot)| {
+            let process = slot.run.as_ref()?.process()?;
+            self.reaped.contains_key(process).then(|| job.clone())
+        };
+        for job in self.slots.iter().filter_map(told).collect::<Vec<_>>() {
+            self.look_again(&job, None);
+        }
+        self.settle_all();
+        self.writer.flush();
+        let owing = |slot: &Slot| slot.run.as_ref().is_some_and(Run::owes_record);
+        if let Some((job, _)) = self.slots.iter().find(|(_, slot)| owing(slot)) {
+            return error!(job = %job, "not upgraded, and this version runs on: this job's exit is not recorded yet");
+        }
+        info!(
+            "{} is executed in this process: {version}, after {}",
+            path.display(),
+            env!("CARGO_PKG_VERSION")
+        );
+        if let Some(manager) = &mut self.manager {
+            manager.reloading();
+        }
+        // The next one is to find what we found.
+        set_open_files(self.open_files);
+        let error = self.program.execute(&self.lock);
+        let _ = raise_open_files();
+        error!("not upgraded, and this version runs on: cannot execute {}: {error}", path.display());
+    }
+
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
         while let Ok(Some(pid)) = sys::peek_exit(false) {
-            // While it is a zombie nobody else has its number.
-            let process = process::identify(pid);
-            match (process, sys::reap(pid)) {
-                (Ok(Some(process)), Ok(reaped)) => drop(self.reaped.insert(process, reaped)),
-                (_, Ok(_)) => {}
-                (_, Err(_)) => break,
+            // While it is a zombie nobody else has its number; and it can wait until that can be read.
+            let Ok(process) = process::identify(pid) else { break };
+            let Ok(reaped) = sys::reap(pid) else { break };
+            if let Some(process) = process {
+                self.reaped.insert(process, reaped);
             }
         }
         // Only the exits of orphaned workloads mean anything; those of wrappers pile up.
@@ -534,15 +644,31 @@ impl Daemon {
         }
     }
 
-    /// A last report is on disk: nothing is lost any more if the run's directory goes.
-    fn filed(&mut self, Filed { job, run }: &Filed) {
-        if let Some(current) = self.slots.get_mut(job).and_then(|slot| slot.run.as_mut())
-            && current.seen.id == *run
-        {
-            current.filed = true;
-        }
-        if let Some(dir) = self.unfiled.remove(run) {
-            remove(job, dir);
+    /// What became of reports.
+    fn written(&mut self, outcome: Outcome) {
+        match outcome {
+            // Nothing is lost any more if the run's directory goes.
+            Outcome::Filed { job, run } => {
+                if let Some(current) = self.slots.get_mut(&job).and_then(|slot| slot.run.as_mut())
+                    && current.seen.id == run
+                {
+                    current.filed = true;
+                }
+                if let Some(dir) = self.unfiled.remove(&run) {
+                    remove(&job, dir);
+                }
+            }
+            Outcome::Failing(error) => {
+                if !self.alarms.raise(Task::Report, &error) {
+                    error!(
+                        "reports cannot be written: {error}; jobs run on, the reports are kept and tried again"
+                    );
+                }
+            }
+            Outcome::Mended => {
+                self.alarms.clear(&Task::Report);
+                info!("reports can be written again; those that were missing are made up for");
+            }
         }
     }
 }
@@ -580,8 +706,10 @@ pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
     let events = events.clone();
     let task = tokio::spawn(async move {
         while let Ok(mut ready) = source.readable().await {
+            // What hung up stays readable for ever, and has nothing new to tell.
+            let last = ready.ready().is_read_closed();
             ready.clear_ready();
-            if events.send(event.clone()).is_err() {
+            if events.send(event.clone()).is_err() || last {
                 break;
             }
         }
@@ -628,6 +756,14 @@ fn open_wrapper(path: &Path) -> anyhow::Result<(PathBuf, OwnedFd)> {
     let file = OwnedFd::from(file);
     let number: RawFd = file.as_raw_fd();
     Ok((PathBuf::from(format!("/proc/self/fd/{number}")), file))
+}
+
+/// Sets the soft limit on open files.
+fn set_open_files(soft: Option<u64>) {
+    if let (Some(soft), Ok((_, hard))) = (soft, getrlimit(Resource::RLIMIT_NOFILE)) {
+        // Lowering it cannot fail.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+    }
 }
 
 /// Every run takes a descriptor. Gives the soft limit that there was.

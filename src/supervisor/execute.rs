@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
+use super::alarms::Task;
 use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
 use super::environment;
-use super::observed::{self, Sighting, Standing};
+use super::observed::{self, Blind, Sighting, Standing};
 use super::survey;
 use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
@@ -37,7 +38,8 @@ use crate::model::time::{Moment, WallTime};
 use crate::model::units::format_duration;
 use crate::reconcile::diff::{Change, needs_restart};
 use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
-use crate::runs::dir::RunDir;
+use crate::runs::dir::{self, RecordError, RunDir};
+use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::wrapper;
 
@@ -56,6 +58,8 @@ pub struct Run {
     pub(super) started: Option<Started>,
     /// How it ended.
     pub(super) ended: Option<Exited>,
+    /// That is not on disk yet, and it is on us to write it.
+    unrecorded: bool,
     pub(super) report: Report,
     /// The workload, held while it has a wrapper.
     workload: Option<PidFd>,
@@ -101,6 +105,7 @@ impl Run {
             spec,
             started: None,
             ended: None,
+            unrecorded: false,
             report,
             workload: None,
             orphan: None,
@@ -193,11 +198,12 @@ impl Run {
                 None
             }
             Standing::Ended { exited, recorded, .. } => {
-                if recorded {
+                if recorded || self.unrecorded {
                     self.ended = Some(*exited);
                 } else {
                     self.conclude(*exited);
                 }
+                (self.workload, self.orphan) = (None, None);
                 None
             }
         }
@@ -226,6 +232,10 @@ impl Run {
 
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
     fn conclude(&mut self, mut exited: Exited) {
+        if self.spec.attached.is_some() {
+            // It counts from its beginning, and not from where it was taken over.
+            exited.usage = Usage::default();
+        }
         // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
         if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
             && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
@@ -233,10 +243,63 @@ impl Run {
             let (evidence, usage) = counters::read(self.spec.cgroup.as_ref()).since(baseline);
             (exited.evidence, exited.usage) = (Some(evidence), usage.or(&exited.usage));
         }
-        if let Err(error) = self.dir.write_exited(&exited) {
-            warn!(job = %self.spec.job.id, run = %self.seen.id, "cannot record the end of a run: {error}");
-        }
+        self.unrecorded = self.dir.write_exited(&exited).is_err();
         self.ended = Some(exited);
+    }
+
+    /// It ended, we are the ones to record that, and it could not be done yet.
+    #[must_use]
+    pub fn owes_record(&self) -> bool {
+        self.unrecorded
+    }
+
+    /// Looks at it again. Records that were damaged meanwhile are set aside, and written anew where we know
+    /// what they said.
+    fn look(&self) -> Result<Sighting, Blind> {
+        let mut seen = observed::look(&self.dir, clock::now());
+        while self.mend_all(&seen) {
+            seen = observed::look(&self.dir, clock::now());
+        }
+        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
+            && let Some(known) = &self.ended
+        {
+            **exited = known.clone();
+        }
+        seen
+    }
+
+    /// Sets damaged records aside. True: one was written anew, so that there is more to see.
+    fn mend_all(&self, seen: &Result<Sighting, Blind>) -> bool {
+        let damage = match seen {
+            Ok(sighting) => &sighting.damage[..],
+            Err(Blind::Opaque(error) | Blind::Damaged(error)) => std::slice::from_ref(error),
+            Err(_) => &[],
+        };
+        let mut mended = false;
+        for error in damage {
+            match self.mend(error) {
+                Ok(known) => mended |= known,
+                Err(error) => warn!(job = %self.spec.job.id, "a damaged record cannot be replaced: {error}"),
+            }
+        }
+        mended
+    }
+
+    /// Sets a damaged record aside. True: it was written anew.
+    fn mend(&self, damage: &RecordError) -> io::Result<bool> {
+        let name = damage.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name == dir::STARTED && self.started.is_none() {
+            // That it is there, whatever it said, is all that is known of the start.
+            return Ok(false);
+        }
+        error!(job = %self.spec.job.id, run = %self.seen.id, "{damage}; it is set aside");
+        self.dir.set_aside(name)?;
+        match (name, &self.started) {
+            (dir::SPEC, _) => self.dir.write_spec(&self.spec)?,
+            (dir::STARTED, Some(started)) => self.dir.write_started(started)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Puts the job's constraints in force, after others were.
@@ -401,16 +464,21 @@ impl Daemon {
             Action::Forget => self.forget(job),
         };
         let succeeded = done.is_ok();
+        let task = Task::Act(job.clone());
+        let of_the_host = done.as_ref().is_err_and(|error| self.alarms.raise(task.clone(), error));
         let Some(slot) = self.slots.get_mut(job) else { return succeeded };
         match done {
             Ok(()) => {
+                self.alarms.clear(&task);
                 if slot.failing.take().is_some() {
                     info!(job = %job, "works again");
                 }
             }
             Err(error) => {
                 let text = error.to_string();
-                if slot.failing.as_ref() != Some(&text) {
+                if of_the_host {
+                    slot.failing = None;
+                } else if slot.failing.as_ref() != Some(&text) {
                     error!(job = %job, "{text}; tried again every {} s", TRY_AGAIN.as_secs());
                     slot.failing = Some(text);
                 }
@@ -422,7 +490,7 @@ impl Daemon {
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
         let now = clock::now();
-        let run_id = new_run_id(now);
+        let run_id = new_run_id(now, self.run_of(&job.id).map(|run| &run.seen.id));
         history.recent.push(now.boot);
         let environment = match job.exec() {
             Some(exec) => {
@@ -462,9 +530,8 @@ impl Daemon {
     /// Records a run and starts its wrapper; if it already failed, only records that.
     pub(super) fn begin(&mut self, spec: Spec, why: &str, failed: Option<StartError>) -> io::Result<()> {
         let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::new(spec.job.clone()));
-        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot record a new run, so it is not started: {error}"))
-        })?;
+        let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
+            .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         let mut report =
             Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
         if let Some(attached) = &spec.attached {
@@ -485,6 +552,7 @@ impl Daemon {
             spec,
             started: None,
             ended: None,
+            unrecorded: false,
             report,
             workload: None,
             orphan: None,
@@ -504,20 +572,24 @@ impl Daemon {
                     }
                     None
                 }
-                Err(error) => Some(StartError {
-                    stage: Stage::Wrapper,
-                    errno: error.raw_os_error(),
-                    detail: format!("cannot start the wrapper: {error}"),
-                }),
+                Err(error) => {
+                    let detail = format!("cannot start the wrapper: {error}");
+                    let failed = StartError { stage: Stage::Wrapper, errno: errno(&error), detail };
+                    if failed.shortage().is_some() {
+                        // Nothing was started, so the start is still owed, and no run of it.
+                        remove(&job.id, run.dir.clone());
+                        return Err(because("cannot start the wrapper", error));
+                    }
+                    Some(failed)
+                }
             },
         };
         info!(job = %job.id, run = %run.seen.id, "{why}");
         if let Some(error) = failed {
             let how = Ended::NotStarted(error);
             let exited = Exited::unmeasured(run.seen.id.clone(), now, how.clone());
-            run.dir.write_exited(&exited)?;
             run.seen.phase = Phase::Ended { started: None, at: Some(now.boot), how, reported: false };
-            run.ended = Some(exited);
+            (run.ended, run.unrecorded) = (Some(exited), true);
         }
         self.writer.put(&run.report);
         let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
@@ -729,6 +801,26 @@ impl Daemon {
         Ok(())
     }
 
+    /// Writes the record that a run's end lacks. False: it is tried again later.
+    pub(super) fn record_end(&mut self, job: &JobId) -> bool {
+        let Some(run) = self.run_of(job) else { return true };
+        let Some(exited) = run.ended.as_ref().filter(|_| run.unrecorded) else { return true };
+        let task = Task::Record(job.clone());
+        match run.dir.write_exited(exited) {
+            Ok(()) => {
+                run.unrecorded = false;
+                self.alarms.clear(&task);
+                true
+            }
+            Err(error) => {
+                if !self.alarms.raise(task, &error) {
+                    error!(job = %job, "the end of a run cannot be recorded: {error}; tried again");
+                }
+                false
+            }
+        }
+    }
+
     /// Removes a run's directory, now or as soon as its report is on disk.
     pub(super) fn discard(&mut self, run: Run) {
         let dir = run.dir.clone();
@@ -762,22 +854,22 @@ impl Daemon {
         if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
             return;
         }
-        let mut sighting = match observed::look(&run.dir, clock::now()) {
+        let mut sighting = match run.look() {
             Ok(sighting) => sighting,
-            Err(error) => {
-                warn!(job = %job, run = %run.seen.id, "cannot look at the run: {error}");
+            Err(blind) => {
                 run.watch = None;
-                self.mark(job);
-                return;
+                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
+                self.tell_blind(job, &blind, "it is looked at again every 5 s");
+                return self.mark(job);
             }
         };
-        for damage in &sighting.damage {
-            error!(job = %job, run = %run.seen.id, "{damage}");
-            if damage.is_damage()
-                && let Some(name) = damage.path.file_name().and_then(|name| name.to_str())
-                && let Err(error) = run.dir.set_aside(name)
-            {
-                warn!(job = %job, "a damaged record cannot be set aside: {error}");
+        if run.started.is_none()
+            && let Some(error) = sighting.damage.iter().find(|error| error.path.ends_with(dir::STARTED))
+        {
+            let text = format!("{error}; which process it is will be known when its wrapper ends");
+            if slot.failing.as_ref() != Some(&text) {
+                error!(job = %job, run = %run.seen.id, "{text}");
+                slot.failing = Some(text);
             }
         }
         if let Standing::Ended { at: Some(at), exited, recorded: false } = &mut sighting.standing
@@ -813,6 +905,8 @@ impl Daemon {
                 }
             }
         }
+        self.alarms.clear(&Task::See(job.clone()));
+        let Some(run) = self.run_of(job) else { return };
         if !had_started
             && let Some(started) = &run.started
             && run.is_live()
@@ -922,6 +1016,18 @@ impl Daemon {
     }
 }
 
+/// The same error, with what could not be done for it.
+fn because(what: &str, error: io::Error) -> io::Error {
+    #[derive(Debug, thiserror::Error)]
+    #[error("{what}: {error}")]
+    struct Because {
+        what: String,
+        #[source]
+        error: io::Error,
+    }
+    io::Error::new(error.kind(), Because { what: what.into(), error })
+}
+
 /// Whether a limit is refused whose file is there: a job that uses less, or a disk that comes back, is
 /// reason enough to try again.
 fn may_be_granted(status: &ConstraintStatus) -> bool {
@@ -934,9 +1040,10 @@ fn rlimits(started: &Started) -> impl Iterator<Item = ConstraintStatus> {
     started.constraints.iter().filter(is_rlimit).cloned()
 }
 
-/// An id that no other run has.
-pub(super) fn new_run_id(now: Moment) -> RunId {
-    RunId::new(now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32)
+/// An id that no other run has. `last` is the run of the job before this one.
+pub(super) fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
+    let (ms, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
+    last.map_or_else(|| RunId::new(ms, random), |last| RunId::after(last, ms, random))
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {

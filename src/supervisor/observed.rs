@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::linux::cgroup;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
@@ -14,7 +15,7 @@ use crate::model::process::ProcessIdentity;
 use crate::model::report::Usage;
 use crate::model::time::Moment;
 use crate::reconcile::plan::{Observed, Phase, StopAsked};
-use crate::runs::dir::{RecordError, RunDir};
+use crate::runs::dir::{RecordCause, RecordError, RunDir};
 use crate::runs::record::{Exited, Spec, Started, Stopping};
 
 /// A run that was looked at.
@@ -73,9 +74,12 @@ pub enum Blind {
     /// There is no spec: the run never began.
     #[error("the run never began")]
     NeverBegan,
-    /// The spec cannot be used, and the wrapper lives: what it does is not known.
-    #[error("a wrapper lives, but its record cannot be used: {0}")]
+    /// A record cannot be used, and something of the run lives: what that does is not known.
+    #[error("something of the run lives, but its record cannot be used: {0}")]
     Opaque(RecordError),
+    /// A newer program wrote it: what it means is not known.
+    #[error("{0}; start that version again, or remove the run's directory when nothing of it lives")]
+    Newer(RecordError),
     /// The spec cannot be used, and nothing lives.
     #[error("{0}")]
     Damaged(RecordError),
@@ -94,33 +98,62 @@ pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
         Ok(Some(spec)) => spec,
         Ok(None) if wrapper_lives => return Err(Blind::Io(io::Error::other("the run is being made"))),
         Ok(None) => return Err(Blind::NeverBegan),
-        Err(error) if wrapper_lives => return Err(Blind::Opaque(error)),
+        Err(error) if error.is_damage() && wrapper_lives => return Err(Blind::Opaque(error)),
         Err(error) if error.is_damage() => return Err(Blind::Damaged(error)),
-        Err(error) => return Err(Blind::Io(io::Error::other(error.to_string()))),
+        Err(error) => return Err(unreadable(error)),
     };
     let mut damage = Vec::new();
-    let started = readable(dir.started(), &mut damage);
-    let stopping = readable(dir.stopping(), &mut damage);
+    let started = readable(dir.started(), &mut damage)?;
+    let start_damaged = !damage.is_empty();
+    let stopping = readable(dir.stopping(), &mut damage)?;
     let damaged_before = damage.len();
-    let exited = readable(dir.exited(), &mut damage);
+    let exited = readable(dir.exited(), &mut damage)?;
     let exit_damaged = damage.len() > damaged_before;
-    let standing = stand(wrapper_lives, &spec, started.as_ref(), exited, exit_damaged, now)?;
+    if start_damaged && !wrapper_lives && exited.is_none() && is_inhabited(&spec) {
+        return Err(Blind::Opaque(damage.swap_remove(0)));
+    }
+    let damaged = start_damaged || exit_damaged;
+    let standing = stand(wrapper_lives, &spec, started.as_ref(), exited, damaged, now)?;
     Ok(Sighting { spec, started, stopping, standing, damage })
 }
 
-fn readable<T>(read: Result<Option<T>, RecordError>, damage: &mut Vec<RecordError>) -> Option<T> {
-    read.unwrap_or_else(|error| {
+/// A record; `None` if there is none, or it is damaged. One that is only out of reach now says nothing.
+fn readable<T>(
+    read: Result<Option<T>, RecordError>,
+    damage: &mut Vec<RecordError>,
+) -> Result<Option<T>, Blind> {
+    read.or_else(|error| {
+        if !error.is_damage() {
+            return Err(unreadable(error));
+        }
         damage.push(error);
-        None
+        Ok(None)
     })
 }
 
+fn unreadable(error: RecordError) -> Blind {
+    match error.cause {
+        RecordCause::Version(_) => Blind::Newer(error),
+        _ => Blind::Io(io::Error::other(error)),
+    }
+}
+
+/// Whether something lives in the run's cgroup, which is no more than this boot's.
+fn is_inhabited(spec: &Spec) -> bool {
+    if process::boot_id().is_ok_and(|boot| boot != spec.boot_id) {
+        return false;
+    }
+    let procs = spec.cgroup.as_ref().map(cgroup::procs).and_then(Result::ok);
+    procs.is_some_and(|procs| !procs.is_empty())
+}
+
+/// `damaged`: of the records of its start and its end, one was there and cannot be used.
 fn stand(
     wrapper_lives: bool,
     spec: &Spec,
     started: Option<&Started>,
     exited: Option<Exited>,
-    exit_damaged: bool,
+    damaged: bool,
     now: Moment,
 ) -> io::Result<Standing> {
     let same_boot = spec.boot_id == process::boot_id()?;
@@ -144,7 +177,7 @@ fn stand(
         let at = same_boot.then_some(exited.at);
         return Ok(Standing::Ended { at, exited: Box::new(exited), recorded: true });
     }
-    if started.is_none() && !exit_damaged {
+    if started.is_none() && !damaged {
         return Ok(Standing::NeverBegan);
     }
     if !same_boot {
@@ -160,7 +193,7 @@ fn stand(
             }
         });
     }
-    Ok(lost(if exit_damaged { LostCause::RecordDamaged } else { LostCause::WrapperLost }))
+    Ok(lost(if damaged { LostCause::RecordDamaged } else { LostCause::WrapperLost }))
 }
 
 /// The end of a workload that had no wrapper any more, as the kernel told it.

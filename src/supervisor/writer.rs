@@ -12,24 +12,38 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::folders::private_dir;
 use crate::config::paths::Layout;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
-use crate::runs::durable;
+use crate::runs::durable::{self, at};
 
 /// How often it is tried again to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// The report of an ended run is on disk, for good.
+/// What becomes of the reports that were handed over.
 #[derive(Debug)]
-pub struct Filed {
-    /// The job.
-    pub job: JobId,
-    /// The run.
-    pub run: RunId,
+pub enum Outcome {
+    /// The report of an ended run is on disk, for good.
+    Filed {
+        /// The job.
+        job: JobId,
+        /// The run.
+        run: RunId,
+    },
+    /// Reports cannot be written any more. They are kept, and tried again.
+    Failing(io::Error),
+    /// All that was kept is written.
+    Mended,
+}
+
+/// What the thread is asked for.
+enum Order {
+    Write(Write),
+    /// To tell when all that came before was written, or tried.
+    Flush(Sender<()>),
 }
 
 struct Write {
@@ -43,7 +57,7 @@ struct Write {
 
 /// The writing thread's other end.
 pub struct Writer {
-    sender: Option<Sender<Write>>,
+    sender: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,11 +66,11 @@ impl Writer {
     ///
     /// # Errors
     /// The report folders cannot be made, or no thread can be had.
-    pub fn start(layout: &Layout, keep: usize, filed: UnboundedSender<Filed>) -> io::Result<Self> {
+    pub fn start(layout: &Layout, keep: usize, outcomes: UnboundedSender<Outcome>) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         let (reports, history) = (layout.reports(), layout.history());
         private_dir(&history)?;
-        let desk = Desk { reports, history, keep, filed, newest: BTreeMap::new(), ended: BTreeMap::new() };
+        let desk = Desk { reports, history, keep, outcomes, newest: BTreeMap::new(), ended: BTreeMap::new() };
         let thread = thread::Builder::new().name("reports".into()).spawn(move || desk.work(&receiver))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
@@ -77,10 +91,29 @@ impl Writer {
             (Ok(mut bytes), Some(sender)) => {
                 bytes.push(b'\n');
                 // The thread ends only when this end is dropped.
-                let _ = sender.send(Write { job: report.job_id.clone(), ended, newest, bytes });
+                let _ = sender.send(Order::Write(Write { job: report.job_id.clone(), ended, newest, bytes }));
             }
             (Err(error), _) => error!(job = %report.job_id, "report cannot be written as JSON: {error}"),
             (Ok(_), None) => {}
+        }
+    }
+}
+
+impl Writer {
+    /// Has what could not be written tried again now.
+    pub fn try_again(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Order::Flush(mpsc::channel().0));
+        }
+    }
+
+    /// Waits until all that was handed over is on disk, or was tried.
+    pub fn flush(&self) {
+        let (done, wait) = mpsc::channel();
+        if let Some(sender) = &self.sender {
+            // Either end goes away only where the thread has failed, and then there is nothing to wait for.
+            let _ = sender.send(Order::Flush(done));
+            let _ = wait.recv();
         }
     }
 }
@@ -102,7 +135,7 @@ struct Desk {
     reports: PathBuf,
     history: PathBuf,
     keep: usize,
-    filed: UnboundedSender<Filed>,
+    outcomes: UnboundedSender<Outcome>,
     /// The newest report of each job, and whether it is of an ended run.
     newest: BTreeMap<JobId, (bool, Vec<u8>)>,
     /// Reports of ended runs.
@@ -110,7 +143,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn work(mut self, receiver: &Receiver<Write>) {
+    fn work(mut self, receiver: &Receiver<Order>) {
         self.sweep();
         let mut failing = false;
         loop {
@@ -121,29 +154,31 @@ impl Desk {
                 receiver.recv_timeout(RETRY)
             };
             let last = matches!(first, Err(RecvTimeoutError::Disconnected));
-            for write in first.into_iter().chain(receiver.try_iter()) {
-                self.take(write);
+            let mut waiting = Vec::new();
+            for order in first.into_iter().chain(receiver.try_iter()) {
+                match order {
+                    Order::Write(write) => self.take(write),
+                    Order::Flush(done) => waiting.push(done),
+                }
             }
-            match self.write() {
-                Ok(()) if failing => {
-                    failing = false;
-                    info!("reports can be written again; those that were missing are made up for");
-                }
-                Ok(()) => {}
-                Err(error) if !failing => {
-                    failing = true;
-                    error!(
-                        "reports cannot be written: {error}; jobs run on, the reports are kept and tried \
-                         again every {} s (is the disk full?)",
-                        RETRY.as_secs()
-                    );
-                }
-                Err(_) => {}
+            let written = self.write();
+            if written.is_err() != failing {
+                failing = !failing;
+                self.tell(written.map_or_else(Outcome::Failing, |()| Outcome::Mended));
+            }
+            for done in waiting {
+                // Who asked waits for it.
+                let _ = done.send(());
             }
             if last {
                 return;
             }
         }
+    }
+
+    /// The receiver goes away only when the supervisor ends.
+    fn tell(&self, outcome: Outcome) {
+        let _ = self.outcomes.send(outcome);
     }
 
     /// Removes what a supervisor that was killed in the middle of writing left. Nobody else writes here.
@@ -193,7 +228,7 @@ impl Desk {
                 files.push((path, bytes.clone()));
                 newest.push(job.clone());
             } else if let Err(error) = durable::write(&path, bytes) {
-                outcome = Err(at(&path, &error));
+                outcome = Err(at(&path, error));
             } else {
                 newest.push(job.clone());
             }
@@ -203,7 +238,7 @@ impl Desk {
         for ((path, _), result) in files.iter().zip(results) {
             if let Err(error) = result {
                 failed.push(path);
-                outcome = Err(at(path, &error));
+                outcome = Err(at(path, error));
             }
         }
         for job in newest {
@@ -220,8 +255,7 @@ impl Desk {
             if let Err(error) = prune(&folder, self.keep) {
                 warn!(job = %job, "old reports cannot be removed: {error}");
             }
-            // The receiver goes away only when the supervisor ends.
-            let _ = self.filed.send(Filed { job, run });
+            self.tell(Outcome::Filed { job, run });
         }
         outcome
     }
@@ -235,8 +269,4 @@ fn prune(folder: &Path, keep: usize) -> io::Result<()> {
     names.sort();
     let surplus = names.len().saturating_sub(keep);
     names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
-}
-
-fn at(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

@@ -28,6 +28,7 @@ use crate::model::report::Usage;
 use crate::model::rlimit;
 use crate::model::signal::Signal;
 use crate::runs::dir::RunDir;
+use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Started, VERSION};
 
 /// Where the journal takes streams (systemd-journald.service(8)).
@@ -107,7 +108,7 @@ struct Failure {
 }
 
 pub(super) fn failed(stage: Stage, what: &str, error: &io::Error) -> StartError {
-    StartError { stage, errno: error.raw_os_error(), detail: format!("{what}: {error}") }
+    StartError { stage, errno: errno(error), detail: format!("{what}: {error}") }
 }
 
 /// The run that a directory is named after.

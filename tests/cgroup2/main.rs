@@ -18,6 +18,7 @@ mod cgroup2 {
     mod clock;
     mod edits;
     mod ends;
+    mod exits;
     mod ground;
     mod hosts;
     mod kernel;

@@ -9,7 +9,8 @@ pub static RULE: Rule = Rule {
     summary: "`match` fits every process",
     explain: "\
 `min_runtime` alone says nothing about which program is meant, and an empty `match` fits the first \
-process there is. At least one of `name`, `args` and `user` has to be given.",
+process there is. At least one of `name`, `exe`, `args`, `user`, `parent`, `cgroup` and `unit` has to be given. \
+An empty `args` is contained in every text, and every process is in the cgroup `/`: neither counts.",
     bad: &[Example::Job(
         r#"
 [attach]

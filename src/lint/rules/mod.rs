@@ -23,6 +23,8 @@ macro_rules! rules {
 rules! {
     abrupt_stop_signal
     account_not_found
+    all_in_template
+    all_without_match
     attach_by_pid
     attach_one_of
     bad_cpu_max
@@ -31,6 +33,7 @@ rules! {
     bad_io_class
     bad_io_max
     bad_name
+    bad_pattern
     bad_rlimit
     bad_time
     bad_umask
@@ -74,6 +77,7 @@ rules! {
     no_instances
     no_workload
     not_a_file
+    not_a_systemd_unit
     not_in_profile
     not_utf8
     nul_character
