@@ -326,6 +326,21 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Takes over a descriptor that the program before in this process has handed on (execve(2)): it is ours
+/// now, and close-on-exec. Only for a process that has just begun: nobody else may own it.
+///
+/// # Errors
+/// `EBADF` if no such descriptor is open.
+pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= 2 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: fcntl checks the number itself.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }.into())?;
+    // SAFETY: it is open, and the caller vouches that nothing here owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Closes every descriptor of this process except the ones given; 0, 1 and 2 become `/dev/null`.
 /// Only for a process that has just begun: whatever else owns a descriptor loses it.
 ///

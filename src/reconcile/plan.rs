@@ -76,6 +76,13 @@ pub enum Phase {
     },
     /// Its workload ended, its wrapper still ends what is left of it.
     Ending,
+    /// Its workload ended and its wrapper is gone: what is left in its cgroup is ours to end.
+    Left {
+        /// When that got the stop signal.
+        asked: Option<BootTime>,
+        /// When SIGKILL was last sent to it.
+        killed: Option<BootTime>,
+    },
     /// Nothing of it lives.
     Ended {
         /// When the workload began, if it did, in this boot.
@@ -175,6 +182,8 @@ pub enum Action {
     Look,
     /// Record that the stop signal is sent a second time, and send it.
     Remind,
+    /// Send the stop signal to all that the main process left in the run's cgroup.
+    StopLeft,
     /// SIGKILL to every process of the run.
     Kill,
     /// Let the workload run on without us.
@@ -258,6 +267,7 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
+            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { .. } if run.target.is_some() => {
                 plan.governing(now, wanted, scheduled.as_ref(), run);
             }
@@ -356,6 +366,17 @@ impl Plan {
         if let Some(reason) = reason {
             self.actions.push(Action::Stop { reason });
             self.wake_at(now + governing.stop.timeout);
+        }
+    }
+
+    /// What a wrapper does for its run, where there is none any more.
+    fn left(&mut self, now: BootTime, run: &Observed, asked: Option<BootTime>, killed: Option<BootTime>) {
+        let Some(asked) = asked else { return self.actions.push(Action::StopLeft) };
+        let due = killed.map_or(asked + run.job.stop.timeout, |last| last + KILL_AGAIN);
+        if now >= due {
+            self.actions.push(Action::Kill);
+        } else {
+            self.wake_at(due);
         }
     }
 
@@ -555,6 +576,23 @@ pub mod tests {
     }
 
     #[test]
+    fn what_a_run_without_a_wrapper_left_behind_gets_its_time() {
+        let left = |asked: Option<u64>, killed: Option<u64>| Observed {
+            phase: Phase::Left { asked: asked.map(BootTime), killed: killed.map(BootTime) },
+            ..running("restart.policy = \"always\"\n[stop]\ntimeout = \"2s\"\n")
+        };
+        let due = |now, run: Observed| {
+            let plan = plan(BootTime(now), &Wanted::Gone, Some(&run));
+            (plan.actions, plan.wake.map(|wake| wake.0))
+        };
+        assert_eq!(due(5000, left(None, None)), (vec![Action::StopLeft], None));
+        assert_eq!(due(5000, left(Some(5000), None)), (vec![], Some(7000)));
+        assert_eq!(due(7000, left(Some(5000), None)).0, [Action::Kill]);
+        assert_eq!(due(7000, left(Some(5000), Some(7000))), (vec![], Some(8000)));
+        assert_eq!(due(8000, left(Some(5000), Some(7000))).0, [Action::Kill]);
+    }
+
+    #[test]
     fn the_signal_is_sent_once_and_then_everything_is_killed() {
         let stopping = |killed| Observed {
             stop: Some(StopAsked { killed, ..StopAsked::new(StopReason::Removed, BootTime(5000)) }),
@@ -707,7 +745,9 @@ pub mod tests {
             let owed = planned(&failed(stage, errno));
             assert!(matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]), "{owed:?}");
         }
-        for (stage, errno) in [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)] {
+        for (stage, errno) in
+            [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)]
+        {
             let plan = planned(&failed(stage, Some(errno)));
             assert_eq!((&plan.actions[..], plan.outlook), (&[][..], Outlook::Down(Why::Policy)));
         }

@@ -68,6 +68,8 @@ enum Event {
     Work,
     /// What the workload does can be seen, or cannot.
     Visible(bool),
+    /// The workload will leave something behind.
+    Leaves,
     /// The host is started anew.
     Reboot,
     /// Time passes.
@@ -122,6 +124,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Blocked),
         3 => Just(Event::Work),
         1 => prop::bool::weighted(0.8).prop_map(Event::Visible),
+        2 => Just(Event::Leaves),
         1 => Just(Event::Reboot),
         4 => (1..20_000u32).prop_map(Event::Pass),
         11 => Just(Event::Wake),
@@ -164,13 +167,15 @@ struct Run {
     worked: (BootTime, Duration),
     /// SIGKILLs until it is gone.
     lives: u8,
+    /// There is something beside the main process, in its cgroup.
+    left: bool,
     stop_signals: u32,
     reports: Vec<Verdict>,
 }
 
 impl Run {
     fn lives_in(&self, boot: u32) -> bool {
-        self.boot == boot && (self.wrapper || self.workload)
+        self.boot == boot && (self.wrapper || self.workload || (self.left && !self.released))
     }
 }
 
@@ -180,6 +185,8 @@ struct Memory {
     good: Option<Wanted>,
     looks: [Option<Look>; 2],
     killed: Option<BootTime>,
+    /// What was left behind got its signal, and SIGKILL.
+    left: (Option<BootTime>, Option<BootTime>),
 }
 
 /// The supervisor died.
@@ -293,6 +300,11 @@ impl<'a> Host<'a> {
                 }
             }
             Event::Visible(visible) => self.visible = *visible,
+            Event::Leaves => {
+                if let Some(run) = run {
+                    run.left |= run.workload;
+                }
+            }
             Event::Reboot => {
                 self.boot += 1;
                 self.wall += self.now.0 as i64;
@@ -301,7 +313,7 @@ impl<'a> Host<'a> {
                 if let Some(run) = run {
                     // A run whose wrapper had not finished leaves no record of its exit.
                     run.exited = None;
-                    (run.wrapper, run.workload) = (false, false);
+                    (run.wrapper, run.workload, run.left) = (false, false, false);
                 }
             }
             Event::Pass(ms) => self.now.0 += u64::from(*ms),
@@ -389,8 +401,10 @@ impl<'a> Host<'a> {
     }
 
     fn finish_wrapper(&mut self) {
-        if let Some(run) = self.run.as_mut().filter(|run| run.started.is_some() && !run.workload) {
-            run.wrapper = false;
+        if let Some(run) =
+            self.run.as_mut().filter(|run| run.started.is_some() && !run.workload && run.wrapper)
+        {
+            (run.wrapper, run.left) = (false, false);
         }
     }
 
@@ -428,12 +442,15 @@ impl<'a> Host<'a> {
         let (now, boot) = (self.now, self.boot);
         let memory = self.supervisor.as_ref();
         let killed = memory.and_then(|memory| memory.killed);
+        let (asked, last) = memory.map_or((None, None), |memory| memory.left);
         let [first, second] = memory.map_or([None; 2], |memory| memory.looks);
         let run = self.run.as_mut()?;
         let phase = if run.boot == boot && run.workload {
             Phase::Running { since: run.started.expect("recorded before its first instruction") }
         } else if run.boot == boot && run.wrapper {
             if run.started.is_some() { Phase::Ending } else { Phase::Starting }
+        } else if run.boot == boot && run.left && !run.released {
+            Phase::Left { asked, killed: last }
         } else {
             let lost = if run.boot == boot { LostCause::WrapperLost } else { LostCause::HostRebooted };
             let (at, how) = run.exited.get_or_insert((now, Ended::Lost(lost))).clone();
@@ -542,11 +559,12 @@ impl<'a> Host<'a> {
                     obeys: 1,
                     worked: (BootTime(0), Duration::ZERO),
                     lives: 1,
+                    left: false,
                     stop_signals: 0,
                     reports: Vec::new(),
                 });
                 if let Some(memory) = &mut self.supervisor {
-                    (memory.looks, memory.killed) = ([None; 2], None);
+                    (memory.looks, memory.killed, memory.left) = ([None; 2], None, (None, None));
                 }
                 self.step()?;
                 self.current().wrapper = true;
@@ -618,6 +636,35 @@ impl<'a> Host<'a> {
                 if run.obeys == 2 {
                     self.exit(255 << 8);
                 }
+            }
+            Action::StopLeft => {
+                self.note("stop what is left");
+                let now = self.now;
+                let memory = self.supervisor.as_mut().expect("it stops");
+                assert_eq!(memory.left, (None, None), "asked twice");
+                memory.left.0 = Some(now);
+                let run = self.current();
+                assert!(run.left && !run.workload && !run.wrapper && !run.released, "not ours to end");
+                self.step()?;
+                let run = self.current();
+                run.left &= run.obeys == 0;
+            }
+            Action::Kill if self.run.as_ref().is_some_and(|run| !run.workload && run.left) => {
+                self.note("kill what is left");
+                let now = self.now;
+                let memory = self.supervisor.as_mut().expect("it kills");
+                let (asked, last) = memory.left;
+                memory.left.1 = Some(now);
+                let run = self.current();
+                assert!(!run.wrapper && !run.released, "not ours to end");
+                let asked = asked.expect("a SIGKILL without a signal");
+                assert!(now >= asked + run.job.stop.timeout, "a SIGKILL before stop.timeout");
+                assert!(
+                    last.is_none_or(|last| now >= last + Duration::from_secs(1)),
+                    "on each other's heels"
+                );
+                run.lives = run.lives.saturating_sub(1);
+                run.left &= run.lives > 0;
             }
             Action::Kill => {
                 self.note("kill");
@@ -874,6 +921,8 @@ fn the_plan_keeps_its_promises() {
         "stop Timeout",
         "look",
         "remind",
+        "stop what is left",
+        "kill what is left",
         "kill",
         "release",
         "report Completed",

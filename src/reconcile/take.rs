@@ -320,7 +320,12 @@ mod tests {
                     self.run = None;
                     self.wanted = Wanted::Gone;
                 }
-                Action::Stop { .. } | Action::Look | Action::Remind | Action::Kill | Action::Release => {
+                Action::Stop { .. }
+                | Action::Look
+                | Action::Remind
+                | Action::StopLeft
+                | Action::Kill
+                | Action::Release => {
                     panic!("{action:?} of what we did not start")
                 }
             }

@@ -284,11 +284,6 @@ impl RunDir {
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCause> {
-    /// What every record of every version has.
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        version: u32,
-    }
     let mut options = OpenOptions::new();
     // Not blocking: a FIFO in the record's place must not hold us up.
     let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
@@ -297,15 +292,27 @@ fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCaus
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(RecordCause::NotAFile),
         Err(error) => return Err(RecordCause::Io(error)),
     };
-    let bytes = read_bounded(&file)?;
-    if !is_as_written(&bytes) {
+    decode(&read_bounded(&file)?).map(Some)
+}
+
+/// What a record's bytes say.
+///
+/// # Errors
+/// They are not what was written, or not what this version knows.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordCause> {
+    /// What every record of every version has.
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    if !is_as_written(bytes) {
         return Err(RecordCause::Changed);
     }
-    let Versioned { version } = serde_json::from_slice(&bytes).map_err(RecordCause::Json)?;
+    let Versioned { version } = serde_json::from_slice(bytes).map_err(RecordCause::Json)?;
     if version != VERSION {
         return Err(RecordCause::Version(version));
     }
-    serde_json::from_slice(&bytes).map(Some).map_err(RecordCause::Json)
+    serde_json::from_slice(bytes).map_err(RecordCause::Json)
 }
 
 fn read_bounded(file: &File) -> Result<Vec<u8>, RecordCause> {

@@ -43,7 +43,7 @@ impl Alarms {
         let waiting = self.standing.entry(shortage).or_default();
         if waiting.is_empty() {
             error!(
-                "{error}; workloads run on, and what cannot be done is tried again every {} s: {}",
+                "{error}; workloads run on, and what cannot be done is tried again every {} s and on SIGHUP: {}",
                 TRY_AGAIN.as_secs(),
                 shortage.advice()
             );

@@ -21,8 +21,10 @@ use tracing::{error, info, warn};
 use super::alarms::{Alarms, Task};
 use super::declared::{Declared, Hint, News, Scan};
 use super::execute::Run;
+use super::lock::SupervisorLock;
 use super::notify::Manager;
 use super::seek::Seeker;
+use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer};
 use super::{attach, cgroups, folders, lock, observed, survey};
@@ -36,7 +38,7 @@ use crate::model::ids::{JobId, RunId};
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
-use crate::reconcile::plan::{Action, Wanted, plan};
+use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
 use crate::runs::durable;
 
@@ -104,6 +106,9 @@ pub struct Daemon {
     /// The pause before that.
     verify_pause: Duration,
     manager: Option<Manager>,
+    program: Program,
+    /// Last: it is held until all others are gone.
+    lock: SupervisorLock,
 }
 
 /// What is known of a job beside its declaration.
@@ -138,13 +143,16 @@ pub struct Event {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
+    upgrade::hold_signals();
     // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
     nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
     folders::make(&layout).context("cannot use the supervisor's own folders")?;
     abort::at(Point::FoldersMade);
-    let _lock = lock::take(&layout.lock())?;
+    // Before anything of ours can get the number of the descriptor.
+    let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
     abort::at(Point::StateLocked);
     durable::sweep(&layout.run);
+    let program = Program::of_this_process().context("cannot tell which program this is")?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
     let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
@@ -169,7 +177,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
-            writer: Writer::start(&layout, options.settings.keep, outcomes).context("cannot write reports")?,
+            writer: Writer::start(&layout, options.settings.keep, outcomes)
+                .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
             alarms: Alarms::default(),
@@ -184,6 +193,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             manager: Manager::from_environment(clock::boot()),
             settings: options.settings,
             layout,
+            program,
+            lock,
         };
         daemon.serve(notice_receiver, event_receiver, outcome_receiver).await
     })
@@ -200,6 +211,9 @@ impl Daemon {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut reload = signal(SignalKind::hangup())?;
         let mut child = signal(SignalKind::child())?;
+        let mut upgrade = signal(SignalKind::user_defined2())?;
+        let mut upgrading = false;
+        upgrade::let_signals_in();
         let clock_set = clock::tells_when_set().and_then(readable);
         let clock_set = clock_set.context("cannot have the kernel tell when the wall clock is set")?;
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
@@ -208,6 +222,8 @@ impl Daemon {
         self.take_over()?;
         abort::at(Point::TakenOver);
         self.rescan();
+        // What ended while the program was exchanged: only now, as a child that is reaped tells nobody else.
+        self.reap();
         loop {
             self.settle_all();
             let now = clock::boot();
@@ -239,8 +255,19 @@ impl Daemon {
                         manager.reloading();
                     }
                     self.rescan();
+                    self.try_again();
                     self.verify_all();
                     self.mark_scheduled();
+                }
+                _ = upgrade.recv() => {
+                    upgrade::hold_signals();
+                    upgrading = true;
+                }
+                // What was heard before they were held comes first, once the runtime was let at it.
+                () = tokio::task::yield_now(), if upgrading => {
+                    upgrading = false;
+                    self.upgrade();
+                    upgrade::let_signals_in();
                 }
                 () = was_set(&clock_set) => self.mark_scheduled(),
                 () = self.seeker.readable() => self.seek(),
@@ -265,7 +292,8 @@ impl Daemon {
     /// Reads the run directories: what runs is taken over, what ended meanwhile is reported.
     fn take_over(&mut self) -> anyhow::Result<()> {
         // Who does not know what runs starts it a second time.
-        let jobs = all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
+        let jobs =
+            all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
         let now = clock::now();
         for job in jobs {
             self.declared.hold(&job, now);
@@ -342,7 +370,8 @@ impl Daemon {
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
             Ok(sighting) => {
-                let run = Run::resume(self, dir, sighting);
+                let mut run = Run::resume(self, dir, sighting);
+                run.note_what_is_left(&Phase::Ending);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
                 abort::at(Point::RunTakenOver);
@@ -553,6 +582,17 @@ impl Daemon {
         self.dirty.insert(job.clone());
     }
 
+    /// Has everything tried again now that could not be done.
+    fn try_again(&mut self) {
+        for (job, slot) in &mut self.slots {
+            let owes = slot.run.as_ref().is_some_and(Run::owes_record);
+            if slot.hold_until.take().is_some() || owes {
+                self.dirty.insert(job.clone());
+            }
+        }
+        self.writer.try_again();
+    }
+
     /// Has jobs with a schedule planned anew, because the time is another than was reckoned with.
     fn mark_scheduled(&mut self) {
         let scheduled = |slot: &Slot| slot.run.as_ref().is_some_and(|run| !run.seen.job.schedule.is_empty());
@@ -560,15 +600,52 @@ impl Daemon {
         self.dirty.extend(jobs);
     }
 
+    /// Lets the program that we were started by, which may be a new version by now, take our place in this
+    /// process. Returns where that fails.
+    fn upgrade(&mut self) {
+        let path = self.program.path().to_owned();
+        let version = match self.program.try_out() {
+            Ok(version) => version,
+            Err(why) => return error!("not upgraded, and this version runs on: {why}"),
+        };
+        // What only we know has to be on disk: exits of processes that are our children, reports.
+        self.reap();
+        let told = |(job, slot): (&JobId, &Slot)| {
+            let process = slot.run.as_ref()?.process()?;
+            self.reaped.contains_key(process).then(|| job.clone())
+        };
+        for job in self.slots.iter().filter_map(told).collect::<Vec<_>>() {
+            self.look_again(&job, None);
+        }
+        self.settle_all();
+        self.writer.flush();
+        let owing = |slot: &Slot| slot.run.as_ref().is_some_and(Run::owes_record);
+        if let Some((job, _)) = self.slots.iter().find(|(_, slot)| owing(slot)) {
+            return error!(job = %job, "not upgraded, and this version runs on: this job's exit is not recorded yet");
+        }
+        info!(
+            "{} is executed in this process: {version}, after {}",
+            path.display(),
+            env!("CARGO_PKG_VERSION")
+        );
+        if let Some(manager) = &mut self.manager {
+            manager.reloading();
+        }
+        // The next one is to find what we found.
+        set_open_files(self.open_files);
+        let error = self.program.execute(&self.lock);
+        let _ = raise_open_files();
+        error!("not upgraded, and this version runs on: cannot execute {}: {error}", path.display());
+    }
+
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
         while let Ok(Some(pid)) = sys::peek_exit(false) {
-            // While it is a zombie nobody else has its number.
-            let process = process::identify(pid);
-            match (process, sys::reap(pid)) {
-                (Ok(Some(process)), Ok(reaped)) => drop(self.reaped.insert(process, reaped)),
-                (_, Ok(_)) => {}
-                (_, Err(_)) => break,
+            // While it is a zombie nobody else has its number; and it can wait until that can be read.
+            let Ok(process) = process::identify(pid) else { break };
+            let Ok(reaped) = sys::reap(pid) else { break };
+            if let Some(process) = process {
+                self.reaped.insert(process, reaped);
             }
         }
         // Only the exits of orphaned workloads mean anything; those of wrappers pile up.
@@ -595,7 +672,9 @@ impl Daemon {
             }
             Outcome::Failing(error) => {
                 if !self.alarms.raise(Task::Report, &error) {
-                    error!("reports cannot be written: {error}; jobs run on, the reports are kept and tried again");
+                    error!(
+                        "reports cannot be written: {error}; jobs run on, the reports are kept and tried again"
+                    );
                 }
             }
             Outcome::Mended => {
@@ -697,6 +776,14 @@ fn open_wrapper(path: &Path) -> anyhow::Result<(PathBuf, OwnedFd)> {
     let file = OwnedFd::from(file);
     let number: RawFd = file.as_raw_fd();
     Ok((PathBuf::from(format!("/proc/self/fd/{number}")), file))
+}
+
+/// Sets the soft limit on open files.
+fn set_open_files(soft: Option<u64>) {
+    if let (Some(soft), Ok((_, hard))) = (soft, getrlimit(Resource::RLIMIT_NOFILE)) {
+        // Lowering it cannot fail.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
+    }
 }
 
 /// Every run takes a descriptor. Gives the soft limit that there was.

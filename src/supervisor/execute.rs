@@ -47,6 +47,9 @@ use crate::wrapper;
 /// How long what was sent SIGKILL has to be gone. What takes longer has its cgroup until the next resync.
 const DYING: Duration = Duration::from_millis(100);
 
+/// How long what a lost wrapper's run left behind is waited for after the first SIGKILL: as long as by a wrapper.
+const REFUSES: Duration = Duration::from_secs(5);
+
 /// A run, as far as this supervisor knows it.
 pub struct Run {
     /// What the plan sees.
@@ -232,6 +235,10 @@ impl Run {
 
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
     fn conclude(&mut self, mut exited: Exited) {
+        if self.spec.attached.is_some() {
+            // It counts from its beginning, and not from where it was taken over.
+            exited.usage = Usage::default();
+        }
         // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
         if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
             && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
@@ -253,8 +260,21 @@ impl Run {
     /// Looks at it again. Records that were damaged meanwhile are set aside, and written anew where we know
     /// what they said.
     fn look(&self) -> Result<Sighting, Blind> {
-        let seen = observed::look(&self.dir, clock::now());
-        let damage = match &seen {
+        let mut seen = observed::look(&self.dir, clock::now());
+        while self.mend_all(&seen) {
+            seen = observed::look(&self.dir, clock::now());
+        }
+        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
+            && let Some(known) = &self.ended
+        {
+            **exited = known.clone();
+        }
+        seen
+    }
+
+    /// Sets damaged records aside. True: one was written anew, so that there is more to see.
+    fn mend_all(&self, seen: &Result<Sighting, Blind>) -> bool {
+        let damage = match seen {
             Ok(sighting) => &sighting.damage[..],
             Err(Blind::Opaque(error) | Blind::Damaged(error)) => std::slice::from_ref(error),
             Err(_) => &[],
@@ -266,13 +286,7 @@ impl Run {
                 Err(error) => warn!(job = %self.spec.job.id, "a damaged record cannot be replaced: {error}"),
             }
         }
-        let mut seen = if mended { observed::look(&self.dir, clock::now()) } else { seen };
-        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
-            && let Some(known) = &self.ended
-        {
-            **exited = known.clone();
-        }
-        seen
+        mended
     }
 
     /// Sets a damaged record aside. True: it was written anew.
@@ -362,6 +376,24 @@ impl Run {
         effort::read(main, &others).ok()
     }
 
+    /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.
+    pub(super) fn note_what_is_left(&mut self, was: &Phase) {
+        let ended = matches!(self.seen.phase, Phase::Ended { at: Some(_), reported: false, .. });
+        let cgroup =
+            self.spec.cgroup.as_ref().filter(|_| ended && !self.seen.released && self.seen.target.is_none());
+        if cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty()) {
+            return;
+        }
+        let (asked, killed) = match was {
+            Phase::Left { asked, killed } => (*asked, *killed),
+            _ => (None, None),
+        };
+        let patience = self.seen.job.stop.timeout + REFUSES;
+        if asked.is_none_or(|asked| clock::boot() < asked + patience) {
+            self.seen.phase = Phase::Left { asked, killed };
+        }
+    }
+
     /// Nothing of the run is to be left in its cgroup, nor the cgroup. The wrapper does this; here for one
     /// that was lost.
     pub(super) fn close_cgroup(&self) {
@@ -428,6 +460,7 @@ impl Daemon {
             Action::Stop { reason } => self.stop(job, reason),
             Action::Look => self.look_at_effort(job),
             Action::Remind => self.remind(job),
+            Action::StopLeft => self.stop_left(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
             Action::LetGo => self.let_go(job),
@@ -461,7 +494,7 @@ impl Daemon {
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
         let now = clock::now();
-        let run_id = self.new_run_id(&job.id, now);
+        let run_id = new_run_id(now, self.run_of(&job.id).map(|run| &run.seen.id));
         history.recent.push(now.boot);
         let environment = match job.exec() {
             Some(exec) => {
@@ -500,15 +533,6 @@ impl Daemon {
             attached: None,
         };
         self.begin(spec, why.describe(), failed)
-    }
-
-    /// An id that no other run has, later than that of the job's run before.
-    pub(super) fn new_run_id(&self, job: &JobId, now: Moment) -> RunId {
-        let (wall, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
-        match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
-            Some(run) => RunId::after(&run.seen.id, wall, random),
-            None => RunId::new(wall, random),
-        }
     }
 
     /// Records a run and starts its wrapper; if it already failed, only records that.
@@ -692,14 +716,30 @@ impl Daemon {
         Ok(())
     }
 
+    fn stop_left(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let (Phase::Left { asked, .. }, Some(cgroup)) = (&mut run.seen.phase, &run.spec.cgroup) else {
+            return Ok(());
+        };
+        let (now, signal) = (clock::now(), run.seen.job.stop.signal);
+        *asked = Some(now.boot);
+        let sent = cgroup::signal(cgroup, signal, &[])?;
+        let text = format!("ended; {signal} sent to {sent} processes that it left behind");
+        info!(job = %job, run = %run.seen.id, "{text}");
+        run.report.event(now.wall, State::Running, text);
+        self.publish(job);
+        Ok(())
+    }
+
     fn kill(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let Some(started) = run.started.clone() else { return Ok(()) };
         let now = clock::now();
-        let first = run.seen.stop.is_some_and(|stop| stop.killed.is_none());
-        if let Some(stop) = &mut run.seen.stop {
-            stop.killed = Some(now.boot);
-        }
+        let last = match &mut run.seen {
+            Observed { phase: Phase::Left { killed, .. }, .. } => killed.replace(now.boot),
+            Observed { stop: Some(stop), .. } => stop.killed.replace(now.boot),
+            _ => None,
+        };
         let mut killed = 0;
         if let Some(cgroup) = &run.spec.cgroup {
             killed = cgroup::procs(cgroup)?.len();
@@ -709,7 +749,7 @@ impl Daemon {
         // What is not in the cgroup, or all of it where there is none.
         killed += process::kill_family(Some(&started.wrapper), &started.process)?;
         abort::at(Point::RunKilled);
-        if first {
+        if last.is_none() {
             let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
             warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
             run.report.event(now.wall, State::Running, text);
@@ -864,7 +904,9 @@ impl Daemon {
         }
         let had_started = run.started.is_some();
         let was_orphaned = run.orphan.is_some();
+        let was = run.seen.phase.clone();
         let watched = run.absorb(sighting);
+        run.note_what_is_left(&was);
         // An orphan is watched on: it has two things to tell, that it ended and that it was reaped.
         let goes_on = was_orphaned && matches!(watched, Some(Watched::Orphan(_))) && !run.gives_no_event();
         if !goes_on {
@@ -1042,6 +1084,12 @@ fn may_be_granted(status: &ConstraintStatus) -> bool {
 fn rlimits(started: &Started) -> impl Iterator<Item = ConstraintStatus> {
     let is_rlimit = |status: &&ConstraintStatus| matches!(status.name, ConstraintName::Rlimit(_));
     started.constraints.iter().filter(is_rlimit).cloned()
+}
+
+/// An id that no other run has. `last` is the run of the job before this one.
+pub(super) fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
+    let (ms, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
+    last.map_or_else(|| RunId::new(ms, random), |last| RunId::after(last, ms, random))
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {

@@ -12,6 +12,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::config::load::Trust;
 use crate::config::paths::Layout;
+use crate::runs::durable::at;
 
 /// Makes them, and makes sure that nobody but root and us can write there.
 ///
@@ -54,9 +55,5 @@ fn check(folder: &Path, trust: &mut Trust) -> Result<(), String> {
 /// # Errors
 /// With the path.
 pub fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(|error| at(path, error))
 }

@@ -1,14 +1,16 @@
 //! One supervisor per state: a held lock is the proof that one lives, its pid is for people.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::linux::process::identify;
+use crate::linux::sys;
 use crate::model::process::Pid;
 
 /// How long a lock is waited for whose holder is not there any more.
@@ -16,7 +18,24 @@ const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Held as long as the supervisor lives.
 #[derive(Debug)]
-pub struct SupervisorLock(#[allow(dead_code, reason = "held, not used")] File);
+pub struct SupervisorLock(File);
+
+impl SupervisorLock {
+    /// Has the next program in this process inherit it (execve(2)), and gives its number there.
+    ///
+    /// # Errors
+    /// None that a running kernel gives.
+    pub fn hand_on(&self) -> io::Result<RawFd> {
+        fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(self.0.as_raw_fd())
+    }
+
+    /// Keeps it from every other program again.
+    pub fn keep(&self) {
+        // As above.
+        let _ = fcntl(&self.0, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+}
 
 /// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -57,13 +76,22 @@ fn pid_in(file: &File) -> Option<u32> {
     std::str::from_utf8(&bytes[..length]).ok()?.trim().parse().ok()
 }
 
-/// Takes the lock of a state and writes our pid into it.
+/// Takes the lock of a state and writes our pid into it. `handed` is the descriptor with which the program
+/// before in this process held it, who then goes on holding it without a gap.
 ///
 /// # Errors
 /// Another supervisor has it, or the file cannot be used.
-pub fn take(path: &Path) -> Result<SupervisorLock, LockError> {
+pub fn take(path: &Path, handed: Option<RawFd>) -> Result<SupervisorLock, LockError> {
     let io_error = |error| LockError::Io { path: path.to_owned(), error };
-    let mut file = open(path).map_err(io_error)?;
+    let handed = handed.map(sys::adopt).transpose().map_err(io_error)?.map(File::from);
+    let named = |file: &File| -> io::Result<bool> {
+        let (held, there) = (file.metadata()?, path.metadata()?);
+        Ok((held.dev(), held.ino()) == (there.dev(), there.ino()))
+    };
+    let file = match handed {
+        Some(file) if named(&file).unwrap_or(false) => file,
+        _ => open(path).map_err(io_error)?,
+    };
     let begin = Instant::now();
     loop {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&crate::runs::dir::write_lock())) {
@@ -80,7 +108,9 @@ pub fn take(path: &Path) -> Result<SupervisorLock, LockError> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io_error)?;
+    // Over what is there, which needs no room on a full disk.
+    let pid = format!("{}\n", std::process::id());
+    file.write_all_at(pid.as_bytes(), 0).and_then(|()| file.set_len(pid.len() as u64)).map_err(io_error)?;
     Ok(SupervisorLock(file))
 }
 

@@ -3,9 +3,9 @@
 //! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files),
 //! `watch.rs` (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories),
 //! `execute.rs` (effects), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs`
-//! (reports on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `notify.rs` (the
-//! service manager). `status.rs` and `preview.rs` are the commands that look without touching; `doctor.rs`
-//! tries what the host can do.
+//! (reports on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a
+//! new version in its place), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the commands
+//! that look without touching; `doctor.rs` tries what the host can do.
 
 pub mod alarms;
 pub mod attach;
@@ -23,5 +23,6 @@ pub mod preview;
 pub mod seek;
 pub mod status;
 pub mod survey;
+pub mod upgrade;
 pub mod watch;
 pub mod writer;

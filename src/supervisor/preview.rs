@@ -114,7 +114,12 @@ pub fn run(
                 Action::Stop { reason } => (Kind::Stop, reason.describe().to_owned(), Vec::new()),
                 Action::Release => (Kind::Release, "stop.on_remove is \"leave\"".to_owned(), Vec::new()),
                 // What follows from what was decided before.
-                Action::Look | Action::Remind | Action::Kill | Action::Report | Action::Forget => continue,
+                Action::Look
+                | Action::Remind
+                | Action::StopLeft
+                | Action::Kill
+                | Action::Report
+                | Action::Forget => continue,
             };
             steps.push(Step { job: job.clone(), action, reason, changes });
         }

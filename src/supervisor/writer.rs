@@ -101,6 +101,13 @@ impl Writer {
 }
 
 impl Writer {
+    /// Has what could not be written tried again now.
+    pub fn try_again(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Order::Flush(mpsc::channel().0));
+        }
+    }
+
     /// Waits until all that was handed over is on disk, or was tried.
     pub fn flush(&self) {
         let (done, wait) = mpsc::channel();

@@ -346,15 +346,13 @@ fn end_leftovers(run: &RunDir, begun: &Begun) {
         Ok(Some(spec)) => (spec.job.stop.signal, spec.job.stop.timeout),
         _ => DEFAULT_STOP,
     };
-    let mut leftovers = process::family(&wrapper).unwrap_or_default();
-    // What is nobody's child here any more is in the cgroup all the same.
-    for pid in cgroup.map(cgroup::procs).and_then(Result::ok).unwrap_or_default() {
-        leftovers.extend(process::identify(pid).ok().flatten().filter(|found| !leftovers.contains(found)));
-    }
-    for leftover in leftovers {
+    let leftovers = process::family(&wrapper).unwrap_or_default();
+    for leftover in &leftovers {
         // Gone or not ours to signal: SIGKILL is tried later all the same.
-        let _ = process::PidFd::open(&leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
+        let _ = process::PidFd::open(leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
     }
+    // What is nobody's child here any more is in the cgroup all the same.
+    let _ = cgroup.map(|cgroup| cgroup::signal(cgroup, signal, &leftovers));
     if all_gone_within(timeout, cgroup) {
         return;
     }

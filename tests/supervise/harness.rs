@@ -135,21 +135,29 @@ pub struct Site {
     supervisor: RefCell<Option<Child>>,
     number: Cell<u32>,
     barriers: Cell<u32>,
-    _dir: TempDir,
+    /// Removed at last.
+    dir: Option<TempDir>,
 }
 
 impl Site {
     /// Nothing runs yet.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        chmod(dir.path(), 0o700);
-        let root = dir.path().canonicalize().expect("a path");
+        let mut site = Self::at(dir.path());
+        site.dir = Some(dir);
+        site
+    }
+
+    /// In a folder that somebody else removes, later than this.
+    pub fn at(folder: &Path) -> Self {
+        chmod(folder, 0o700);
+        let root = folder.canonicalize().expect("a path");
         let site = Self {
             root,
             supervisor: RefCell::new(None),
             number: Cell::new(0),
             barriers: Cell::new(0),
-            _dir: dir,
+            dir: None,
         };
         for folder in ["jobs.d", "profiles.d", "drafts"] {
             fs::create_dir(site.path(folder)).expect("made");
@@ -223,8 +231,10 @@ impl Site {
         assert!(!self.is_supervised(), "one at a time");
         self.number.set(self.number.get() + 1);
         let log = File::create(self.log_file()).expect("made");
-        let wrapper = env!("CARGO_BIN_EXE_ffrtmp");
-        command.arg("--root").arg(root).args(["supervise", "--wrapper", wrapper]);
+        command.arg("--root").arg(root).arg("supervise");
+        if !arguments.contains(&"--wrapper") {
+            command.args(["--wrapper", env!("CARGO_BIN_EXE_ffrtmp")]);
+        }
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("it starts");
         let pid = child.id();
@@ -248,7 +258,15 @@ impl Site {
     }
 
     pub fn await_log(&self, text: &str) {
-        await_true(&format!("the log says {text:?}"), || self.said(text) > 0);
+        let begin = Instant::now();
+        while self.said(text) == 0 {
+            assert!(
+                begin.elapsed() < DEADLINE,
+                "waited in vain for {text:?}, the supervisor said: {}",
+                self.log()
+            );
+            sleep(Duration::from_millis(5));
+        }
     }
 
     /// Whether one was started and not ended.
@@ -513,5 +531,6 @@ impl Drop for Site {
             sleep(Duration::from_millis(2));
         }
         self.remove_cgroups();
+        drop(self.dir.take());
     }
 }

@@ -166,3 +166,23 @@ fn neither_workload_nor_wrapper_can_speak_for_the_supervisor() {
         assert!(!environment.contains("NOTIFY_SOCKET") && !environment.contains("WATCHDOG"), "{environment}");
     }
 }
+
+#[test]
+fn an_upgrade_is_a_reload_of_the_same_main_process() {
+    let site = Site::new();
+    let manager = Manager::of(&site);
+    site.put("job", &sleeper(""));
+    let env = [("NOTIFY_SOCKET", manager.path()), ("WATCHDOG_USEC", "400000")];
+    let pid = site.start_with_env(&env);
+    manager.message_with("READY=1");
+    let live = site.running("job");
+    site.signal_supervisor(Signal::from_number(libc::SIGUSR2).expect("a signal"));
+    manager.message_with("RELOADING=1");
+    let ready = manager.message_with("READY=1");
+    assert!(ready.contains(&"STATUS=1 job running".to_owned()), "{ready:?}");
+    // It stays the main process, and the watchdog is fed by the new program.
+    assert_eq!(site.supervisor_pid(), pid);
+    manager.message_with("WATCHDOG=1");
+    manager.message_with("WATCHDOG=1");
+    site.assert_untouched("job", &live);
+}

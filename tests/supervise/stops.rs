@@ -2,9 +2,12 @@
 
 use std::fs;
 
+use ffrtmp::model::process::ProcessIdentity;
 use ffrtmp::model::signal::Signal;
 
-use crate::harness::{COUNTS_SIGNALS, DELETION, STUBBORN, Site, await_true, events, identify, lives, shell};
+use crate::harness::{
+    COUNTS_SIGNALS, DELETION, STUBBORN, Site, await_some, await_true, events, identify, lives, send, shell,
+};
 
 #[test]
 fn what_ignores_its_signal_is_killed_after_the_timeout_with_its_children() {
@@ -105,6 +108,87 @@ fn until_the_end(report: &serde_json::Value, text: &str) -> i64 {
     let list = report["events"].as_array().expect("events");
     let said = list.iter().find(|event| event["message"].as_str().is_some_and(|said| said.contains(text)));
     time(&report["ended_at"]) - time(&said.expect("the event")["at"])
+}
+
+/// Leaves its parents and its session, as daemons do; obeys its signal.
+const DAEMON: &str = "(setsid sh -c 'trap \"echo obeys; exit\" TERM; echo daemon $$
+    while :; do sleep 0.05; done' &)\n";
+
+/// The same, and ignores its signal.
+const DEAF_DAEMON: &str = "(setsid sh -c 'trap \"\" TERM; echo daemon $$; sleep 1000; :' &)\n";
+
+/// The daemon that a job has printed the number of.
+fn daemon_of(site: &Site, job: &str) -> ProcessIdentity {
+    await_some("its daemon", || {
+        let output = site.output(job);
+        identify(output.lines().find_map(|line| line.strip_prefix("daemon ")?.parse().ok())?)
+    })
+}
+
+#[test]
+fn daemons_are_found_and_end_with_their_job() {
+    for backend in ["auto", "none"] {
+        let site = Site::new();
+        let settings = format!("[cgroup]\nbackend = \"{backend}\"\n");
+        fs::write(site.path("supervisor.toml"), settings).expect("written");
+        site.start();
+        let text = |keys: &str, daemon: &str, main: &str| {
+            shell(&format!("{keys}\n[stop]\ntimeout = \"1s\""), &format!("{daemon}{main}"))
+        };
+        site.put("stopped", &text("", DAEMON, "exec sleep 1000"));
+        site.put("deaf", &text("", DEAF_DAEMON, "exec sleep 1000"));
+        let ends = "until [ -e \"$GO\" ]; do sleep 0.02; done; exit 3";
+        let go = site.path("go");
+        site.put("ends", &format!("{}env = {{ GO = {go:?} }}\n", text("", DAEMON, ends)));
+        let jobs = ["stopped", "deaf", "ends"].map(|job| (job, site.running(job), daemon_of(&site, job)));
+        site.put("stopped", &text("enabled = false", DAEMON, "exec sleep 1000"));
+        site.put("deaf", &text("enabled = false", DEAF_DAEMON, "exec sleep 1000"));
+        fs::write(go, "").expect("written");
+        for (job, live, daemon) in &jobs {
+            let report = site.await_history(job, &live.run);
+            assert!(!lives(daemon), "{backend}: {job}: {report:#}");
+            let obeyed = site.output(job).matches("obeys").count();
+            assert_eq!(obeyed, usize::from(*job != "deaf"), "{backend}: {job}: one signal, and its time");
+        }
+    }
+}
+
+#[test]
+fn what_is_left_of_a_run_without_a_wrapper_gets_its_signal_and_its_time_too() {
+    let site = Site::started();
+    if site.cgroup_bases().is_empty() {
+        let test = "what_is_left_of_a_run_without_a_wrapper_gets_its_signal_and_its_time_too";
+        return println!(
+            "SKIPPED {test}: no cgroups of version 1 here, and only a cgroup knows what is left"
+        );
+    }
+    let text = |daemon: &str| shell("[stop]\ntimeout = \"1s\"", &format!("{daemon}exec sleep 1000"));
+    site.put("orderly", &text(DAEMON));
+    site.put("deaf", &text(DEAF_DAEMON));
+    site.put("unseen", &text(DAEMON));
+    let jobs = ["orderly", "deaf", "unseen"].map(|job| (job, site.running(job), daemon_of(&site, job)));
+    for (job, live, _) in &jobs {
+        send(&site.wrapper(job, live), Signal::KILL);
+        site.await_event(job, "the wrapper was lost");
+    }
+    for (job, live, daemon) in &jobs {
+        if *job == "unseen" {
+            // By any supervisor: the next one finds it.
+            site.kill();
+        }
+        live.signal(Signal::KILL);
+        live.await_end();
+        if !site.is_supervised() {
+            site.start();
+        }
+        let report = site.await_history(job, &live.run);
+        assert!(!lives(daemon), "{job}: {report:#}");
+        let said = events(&report).join("\n");
+        assert!(said.contains("ended; SIGTERM sent to") && said.contains("that it left behind"), "{said}");
+        let killed = said.contains("SIGKILL to");
+        let obeyed = site.output(job).matches("obeys").count();
+        assert_eq!((killed, obeyed), if *job == "deaf" { (true, 0) } else { (false, 1) }, "{job}: {said}");
+    }
 }
 
 #[test]

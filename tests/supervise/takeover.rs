@@ -3,11 +3,13 @@
 use std::fs;
 use std::process::Command;
 
+use ffrtmp::model::process::ProcessIdentity;
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, nice_of_threads, send, shell, sleeper,
+    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, names, nice_of_threads, send, shell,
+    sleeper,
 };
 
 /// Ends a run's processes while no supervisor runs, its wrapper first, so that nobody records an exit.
@@ -264,4 +266,107 @@ fn a_supervisor_that_is_killed_again_and_again_neither_doubles_nor_loses_a_job()
         assert_eq!(living, [live.pid()], "of {begun:?}");
         assert_eq!(begun.lines().count(), 1, "{job} was started twice: {begun:?}");
     }
+}
+
+/// Records as another boot of some machine left them: of a process that has this number and this start time
+/// here, too, for which nobody is to blame.
+fn of_another_boot(site: &Site, job: &str, live: &Live, stranger: &ProcessIdentity) {
+    let boot = "00000000-0000-0000-0000-000000000000";
+    let mut spec = site.record(job, live, "spec.json");
+    spec["boot_id"] = boot.into();
+    site.write_record(job, live, "spec.json", &spec);
+    let mut started = site.record(job, live, "started.json");
+    for who in ["process", "wrapper"] {
+        started[who] = serde_json::to_value(stranger).expect("JSON");
+        started[who]["boot_id"] = boot.into();
+    }
+    site.write_record(job, live, "started.json", &started);
+}
+
+#[test]
+fn what_another_boot_or_another_machine_left_is_never_matched_with_what_runs_here() {
+    let site = Site::started();
+    let keys = "lifecycle = \"continuous\"\n[restart]\ndelay = \"10ms\"\n[stop]\ntimeout = \"1ms\"";
+    let jobs = ["restored", "foreign", "edited"];
+    jobs.iter().for_each(|job| site.put(job, &sleeper(keys)));
+    let live_before = jobs.map(|job| site.running(job));
+    site.kill();
+    let mut stranger = Command::new("/bin/sleep").arg("1000").spawn().expect("it starts");
+    let identity = identify(stranger.id()).expect("our child");
+    for (job, live) in jobs.iter().zip(&live_before) {
+        end_unseen(&site, job, live);
+        of_another_boot(&site, job, live, &identity);
+    }
+    // Of one there is no file here, and the other one's asks for a restart, so for a stop of what runs.
+    site.remove("foreign");
+    site.put("edited", &shell(keys, "exec sleep 2000"));
+    site.start();
+    for (job, live) in jobs.iter().zip(&live_before) {
+        let report = site.await_history(job, &live.run);
+        assert_eq!((&report["state"], &report["exit_code"]), (&"unknown".into(), &Value::Null), "{report:#}");
+        assert_eq!(report["platform_sla_reason"], "host_rebooted");
+        assert!(!events(&report).iter().any(|text| text.contains("sent to pid")), "{report:#}");
+    }
+    for (job, live) in [("restored", &live_before[0]), ("edited", &live_before[2])] {
+        site.running_anew(job, live);
+    }
+    std::thread::sleep(crate::harness::DELETION);
+    site.settle_by_scan();
+    assert_eq!(["restored", "foreign", "edited"].map(|job| site.runs(job)), [2, 1, 2], "{}", site.log());
+    assert!(!site.path("state/runs/foreign").exists(), "nothing is kept of a job that nobody declares");
+    let unharmed = lives(&identity);
+    stranger.kill().expect("our child");
+    stranger.wait().expect("our child");
+    assert!(unharmed, "{}", site.log());
+}
+
+#[test]
+fn a_wall_clock_that_was_set_back_changes_neither_what_runs_nor_what_is_newest() {
+    let site = Site::started();
+    fs::write(site.path("supervisor.toml"), "[reports]\nkeep = 2\n").expect("written");
+    let keys = "lifecycle = \"continuous\"\n[restart]\ndelay = \"10ms\"";
+    site.put("live", &sleeper(keys));
+    site.put("done", &shell("", "exit 3"));
+    let live = site.running("live");
+    site.await_state("done", "failed");
+    site.kill();
+    // All that was recorded was recorded ten years from now.
+    let later = |record: &mut Value, at: &str| record[at]["wall"] = "2036-01-01T00:00:00.000Z".into();
+    for (name, at) in [("spec.json", "created"), ("started.json", "at")] {
+        let mut record = site.record("live", &live, name);
+        later(&mut record, at);
+        site.write_record("live", &live, name, &record);
+    }
+    // The one that ended has its name from that time, too, and so have the reports of those before.
+    let old = names(&site.path("state/runs/done")).pop().expect("a run");
+    let future = "1e48a7a1800-00000001";
+    let (runs, history) = (site.path("state/runs/done"), site.path("state/reports/history/done"));
+    fs::rename(runs.join(&old), runs.join(future)).expect("renamed");
+    for name in ["spec.json", "started.json", "exited.json"] {
+        let path = runs.join(future).join(name);
+        let mut record: Value = serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+        record["run_id"] = future.into();
+        fs::write(&path, record.to_string()).expect("written");
+    }
+    for before in ["1e48a7a1700-00000001.json", "1e48a7a1800-00000001.json"] {
+        fs::copy(history.join(format!("{old}.json")), history.join(before)).expect("copied");
+    }
+    site.start();
+    site.await_log("took over 1 running workload");
+    site.settle();
+    site.assert_untouched("live", &live);
+    // It goes on from there: the next run is the newer one, and its report is not the one to go.
+    site.put("done", &shell("", "exit 4"));
+    let report = site.await_report("done", "the next run", |report| report["exit_code"] == 4);
+    let next = report["run_id"].as_str().expect("a run").to_owned();
+    assert!(next.as_str() > future, "{next}");
+    site.await_history("done", &next);
+    live.signal(Signal::KILL);
+    let report = site.await_history("live", &live.run);
+    let lasted = report["duration_sec"].as_f64().expect("seconds");
+    assert!((0.0..60.0).contains(&lasted), "by the clock that does not jump: {lasted}");
+    site.running_anew("live", &live);
+    site.settle();
+    assert_eq!(site.runs("live"), 2);
+    assert_eq!(site.history("done"), ["1e48a7a1800-00000001", next.as_str()]);
 }

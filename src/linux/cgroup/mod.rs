@@ -373,6 +373,34 @@ fn add_procs(dir: &Path, list: &mut Vec<Pid>) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends a signal to every process in a cgroup, but for those in `spared`, and gives how many got it.
+///
+/// # Errors
+/// It cannot be read, or a process refuses to be signalled; the others got theirs.
+pub fn signal(cgroup: &Cgroup, signal: Signal, spared: &[ProcessIdentity]) -> io::Result<usize> {
+    let mut sent = 0;
+    let mut refused = None;
+    for pid in procs(cgroup)? {
+        let Some((process, pidfd)) = open_member(cgroup, pid)? else { continue };
+        if spared.contains(&process) {
+            continue;
+        }
+        match pidfd.send(signal) {
+            Ok(got) => sent += usize::from(got),
+            Err(error) => refused = Some(error),
+        }
+    }
+    refused.map_or(Ok(sent), Err)
+}
+
+/// A process that a cgroup lists, unless it has left since.
+fn open_member(cgroup: &Cgroup, pid: Pid) -> io::Result<Option<(ProcessIdentity, PidFd)>> {
+    let Some(process) = process::identify(pid)? else { return Ok(None) };
+    let Some(pidfd) = PidFd::open(&process)? else { return Ok(None) };
+    // In the cgroup after the descriptor was made: it is this process, and not the next of its number.
+    Ok(procs(cgroup)?.contains(&pid).then_some((process, pidfd)))
+}
+
 /// Sends SIGKILL to every process in a cgroup, also to those that fork meanwhile.
 ///
 /// # Errors
@@ -394,10 +422,9 @@ pub fn kill(cgroup: &Cgroup) -> io::Result<()> {
     for _ in 0..MAX_PASSES {
         let mut fresh = false;
         for pid in procs(cgroup)? {
-            let Some(process) = process::identify(pid)? else { continue };
-            let Some(pidfd) = PidFd::open(&process)? else { continue };
-            // In the cgroup after the descriptor was made: it is this process, and not the next of its number.
-            if procs(cgroup)?.contains(&pid) && !process::is_zombie(&process)? {
+            if let Some((process, pidfd)) = open_member(cgroup, pid)?
+                && !process::is_zombie(&process)?
+            {
                 fresh |= pidfd.send(Signal::KILL)? && !pidfd.has_exited()?;
             }
         }
