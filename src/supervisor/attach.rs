@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::daemon::Daemon;
 use super::declared::Declared;
-use super::execute::Run;
+use super::execute::{Run, new_run_id};
 use super::seek::{Found, Seeker};
 use crate::linux::attach;
 use crate::linux::clock;
@@ -189,7 +189,10 @@ impl Daemon {
         let now = clock::now();
         Spec {
             version: VERSION,
-            run_id: self.new_run_id(&job.id, now),
+            run_id: new_run_id(
+                now,
+                self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id)),
+            ),
             boot_id: self.boot_id.clone(),
             created: now,
             job: (**job).clone(),

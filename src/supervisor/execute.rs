@@ -494,7 +494,7 @@ impl Daemon {
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
         let now = clock::now();
-        let run_id = self.new_run_id(&job.id, now);
+        let run_id = new_run_id(now, self.run_of(&job.id).map(|run| &run.seen.id));
         history.recent.push(now.boot);
         let environment = match job.exec() {
             Some(exec) => {
@@ -533,15 +533,6 @@ impl Daemon {
             attached: None,
         };
         self.begin(spec, why.describe(), failed)
-    }
-
-    /// An id that no other run has, later than that of the job's run before.
-    pub(super) fn new_run_id(&self, job: &JobId, now: Moment) -> RunId {
-        let (wall, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
-        match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
-            Some(run) => RunId::after(&run.seen.id, wall, random),
-            None => RunId::new(wall, random),
-        }
     }
 
     /// Records a run and starts its wrapper; if it already failed, only records that.
@@ -1093,6 +1084,12 @@ fn may_be_granted(status: &ConstraintStatus) -> bool {
 fn rlimits(started: &Started) -> impl Iterator<Item = ConstraintStatus> {
     let is_rlimit = |status: &&ConstraintStatus| matches!(status.name, ConstraintName::Rlimit(_));
     started.constraints.iter().filter(is_rlimit).cloned()
+}
+
+/// An id that no other run has. `last` is the run of the job before this one.
+pub(super) fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
+    let (ms, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
+    last.map_or_else(|| RunId::new(ms, random), |last| RunId::after(last, ms, random))
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {
