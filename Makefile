@@ -9,7 +9,7 @@ DIST   := $(TARGET)/dist
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cgroup2 test-vm lint fmt bench bench-cgroup2 release install units
+.PHONY: help demo test chaos test-cgroup2 test-vm lint fmt bench bench-cgroup2 release install units
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
@@ -22,6 +22,13 @@ test: ## everything CI runs: lints, all tests, schemas, a minute of fuzzing, doc
 	@scripts/setup test
 	@scripts/test
 
+chaos: ## jobs at random, supervisors and wrappers killed at random instants; MINUTES=2, SEED=, JSON=
+	@scripts/setup build
+	cargo test --locked --features abort-points --test crash -- \
+		chaos --seconds $$(($(MINUTES) * 60)) --seed "$(SEED)" --json "$(JSON)"
+
+MINUTES ?= 2
+
 test-cgroup2: ## the tests on a cgroup v2 kernel of their own (user-mode Linux), which are part of test
 	@scripts/setup test-cgroup2
 	@scripts/lane-cgroup2
@@ -33,7 +40,7 @@ test-vm: ## the tests under a real systemd, in virtual machines with Debian 12 a
 lint: ## formatting, clippy, licences and sources of the dependencies
 	@scripts/setup lint
 	scripts/fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features abort-points --all-targets -- -D warnings
 	cargo deny --log-level error check bans licenses sources
 
 fmt: ## format the code
@@ -82,12 +89,17 @@ units: ## install the systemd units; SYSTEMD=version, PREFIX=/usr/local, DESTDIR
 SOURCES := Cargo.toml Cargo.lock Makefile $(shell find src profiles -type f)
 STATIC  := -C target-feature=+crt-static -C relocation-model=static
 
+# Points at which tests end a process are in no release (src/abort.rs).
+CANNOT_ABORT = ! grep -q FFRTMP_ABORT_AT $@ || { echo "$@ has abort points" >&2; rm $@; exit 1; }
+
 $(DIST)/ffrtmp: $(SOURCES)
 	@scripts/setup release
 	RUSTFLAGS="$(STATIC)" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
 	install -D -m 755 $(TARGET)/$(MUSL)/wrapper/ffrtmp $@
+	@$(CANNOT_ABORT)
 
 $(DIST)/ffrtmp-sup: $(SOURCES)
 	@scripts/setup release
 	RUSTFLAGS="$(STATIC)" cargo build --locked --target $(MUSL) --release --bin ffrtmp-sup
 	install -D -m 755 $(TARGET)/$(MUSL)/release/ffrtmp-sup $@
+	@$(CANNOT_ABORT)

@@ -12,6 +12,7 @@
 //! | [`wrapper`] | The small process that is the parent of one workload |
 //! | [`supervisor`] | The loop: watch, observe, plan, execute, report |
 //! | [`telemetry`] | Log lines |
+//! | [`abort`] | Where tests end a process; nothing, in a release |
 //!
 //! What is written on disk, below the state folder ([`config::paths::Layout`]):
 //!
@@ -27,6 +28,7 @@
 //! | `logs/<job>.log` | the workload, where its output goes to a file |
 //! | `supervisor.lock` | the supervisor: one per state |
 
+pub mod abort;
 pub mod config;
 pub mod lint;
 pub mod linux;

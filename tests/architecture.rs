@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 /// Which modules a module may use. `lib.rs` only lists them; programs in `bin` may use all, and are
 /// the only ones that set up telemetry.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("abort", &[]),
     ("model", &[]),
     ("config", &["model"]),
     ("reconcile", &["model"]),
-    ("runs", &["model"]),
+    ("runs", &["abort", "model"]),
     ("telemetry", &["config"]),
     ("lint", &["model", "config", "linux"]),
     ("linux", &["model"]),
-    ("wrapper", &["model", "runs", "linux"]),
-    ("supervisor", &["model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
+    ("wrapper", &["abort", "model", "runs", "linux"]),
+    ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
 ];
 
 /// Files (or folders) whose results depend on their arguments alone.
@@ -42,7 +43,7 @@ const CLOCKS: &[&str] =
     &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "libc::clock_gettime"];
 
 /// What makes up the wrapper, of which one runs per job: small, so without a runtime.
-const WRAPPER: &[&str] = &["wrapper/", "linux/", "runs/", "model/", "bin/ffrtmp.rs"];
+const WRAPPER: &[&str] = &["abort.rs", "wrapper/", "linux/", "runs/", "model/", "bin/ffrtmp.rs"];
 
 /// The only files with `unsafe` in them. That each use says why it is sound is clippy's
 /// `undocumented_unsafe_blocks`, which Cargo.toml turns on.
@@ -87,6 +88,20 @@ fn the_rules_have_no_circle() {
             .find(|(module, uses)| !placed.contains(module) && uses.iter().all(|used| placed.contains(used)));
         placed.push(next.expect("the modules left over use each other").0);
     }
+}
+
+/// What people install cannot be made to end by a variable of the environment: src/abort.rs.
+#[test]
+fn no_release_has_abort_points() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| fs::read_to_string(root.join(name)).expect("readable");
+    let manifest: toml::Table = text("Cargo.toml").parse().expect("TOML");
+    assert_eq!(manifest["features"].as_table().map(toml::Table::len), Some(1), "and none is the default");
+    let makefile = text("Makefile");
+    let builds: Vec<&str> = makefile.lines().filter(|line| line.contains("cargo build")).collect();
+    assert_eq!(builds.len(), 2, "{builds:?}");
+    assert!(builds.iter().all(|line| !line.contains("features")), "{builds:?}");
+    assert_eq!(makefile.matches("@$(CANNOT_ABORT)").count(), 2, "each of them is looked at");
 }
 
 /// The checker itself, on planted violations.

@@ -218,6 +218,48 @@ fn a_process_forked_by_one_that_fits_is_found_too() {
 }
 
 #[test]
+fn what_changes_without_a_word_is_noticed_soon_after_the_start() {
+    in_both_modes("what_changes_without_a_word_is_noticed_soon_after_the_start", async |seeker| {
+        // Orphans come to us, and our name is that of this test's program.
+        nix::sys::prctl::set_child_subreaper(true).expect("prctl");
+        let own = fs::read_to_string("/proc/self/comm").expect("proc").trim().to_owned();
+        let ground = Ground::new();
+        let sleep = ground.program("/bin/sleep", "seek-orphan");
+        let fit = Match { name: Some("seek-orphan".into()), parent: Some(own), ..Match::default() };
+        seeker.set_rules(rules([("a", rule(fit))]));
+        seeker.look(clock::boot());
+        let script = format!("{} 600 & echo $!; read x", sleep.display());
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", &script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start");
+        let mut line = String::new();
+        let mut reader = std::io::BufReader::new(shell.stdout.take().expect("piped"));
+        std::io::BufRead::read_line(&mut reader, &mut line).expect("a number");
+        let orphan = identify(line.trim().parse().expect("a number"));
+        // It is seen while it has another parent.
+        let seen = Instant::now();
+        while fs::read_to_string(format!("/proc/{}/comm", orphan.pid)).expect("alive") != "seek-orphan\n" {
+            assert!(seen.elapsed() < PATIENCE);
+            tokio::task::yield_now().await;
+        }
+        seeker.look(clock::boot());
+        assert_eq!(seeker.found(&job("a")), processes(&[]));
+        drop(shell.stdin.take());
+        shell.wait().expect("our child");
+        let begin = Instant::now();
+        until(seeker, "a", &processes(&[&orphan])).await;
+        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        let pidfd = process::PidFd::open(&orphan).expect("pidfd").expect("alive");
+        pidfd.send(ffrtmp::model::signal::Signal::KILL).expect("ours");
+        let pid = nix::unistd::Pid::from_raw(orphan.pid.as_raw());
+        nix::sys::wait::waitpid(pid, None).expect("our child now");
+    });
+}
+
+#[test]
 fn a_least_time_is_waited_for() {
     in_both_modes("a_least_time_is_waited_for", async |seeker| {
         let mut ground = Ground::new();

@@ -101,6 +101,7 @@ impl Place {
             cgroup: None,
             limits: Vec::new(),
             released: false,
+            before: None,
             attached: None,
         };
         Self { dir, spec }

@@ -33,11 +33,37 @@ pub enum Place {
         /// What the kernel said of each limit that it has a file for. `cpu_max` stands for `cpu_quota`, too.
         #[serde(default)]
         before: Vec<(ConstraintName, String)>,
+        /// The systemd unit whose cgroup that is: it is told, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<Unit>,
     },
     /// In a cgroup of ours, that of the spec, into which it is moved with its descendants.
     Moved,
     /// Nowhere: limits of a cgroup are not in force for it, and why.
     None(String),
+}
+
+/// A unit of systemd, and what it said of the limits that we may set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// Its name.
+    pub name: String,
+    /// Its properties (org.freedesktop.systemd1(5)), by name.
+    #[serde(default)]
+    pub properties: Vec<(String, Property)>,
+    /// Its drop-in files (`DropInPaths`).
+    #[serde(default)]
+    pub drop_ins: Vec<PathBuf>,
+}
+
+/// The value of a property.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Property {
+    /// A number (D-Bus type `t`); the largest is no limit.
+    Number(u64),
+    /// A mask of CPUs (`ay`); empty is none.
+    Mask(Vec<u8>),
 }
 
 /// What a process had before.

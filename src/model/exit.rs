@@ -59,6 +59,13 @@ impl StartError {
             _ => self.errno.and_then(Shortage::of),
         }
     }
+
+    /// Whether the start is owed all the same: nothing of the workload ran, and that is not for anything that
+    /// the job says. The host lacked something, or the wrapper was lost.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        self.shortage().is_some() || (self.stage == Stage::Wrapper && self.errno.is_none())
+    }
 }
 
 /// The steps between a decision to start and the workload's first instruction, in order.

@@ -44,8 +44,10 @@ pub trait Facts {
 pub enum Fit {
     /// It does.
     Yes,
-    /// It does not.
+    /// It does not, and will not before it executes another program or is given another name.
     No,
+    /// It does not, for what may change at any time: the user, the cgroup or the parent.
+    NotNow,
     /// It does, but for the time that it has been running: that is enough in so much time.
     In(Duration),
 }
@@ -88,19 +90,25 @@ impl Rule {
         fn holds<T: ?Sized + AsRef<U>, U: ?Sized>(asked: Option<&T>, is: impl Fn(&U) -> bool) -> bool {
             asked.is_none_or(|asked| is(asked.as_ref()))
         }
-        let fits = holds(self.name.as_ref(), |name: &str| is_named(process, name))
-            && holds(self.user.as_ref(), |user: &str| process.runs_as(user))
-            && holds(self.exe.as_ref(), |exe: &Path| process.executes(exe))
-            && self.args.as_ref().is_none_or(|args| args.is_match(process.args()))
-            && holds(self.cgroup.as_ref(), |path: &str| process.cgroups().is_below(path))
-            && holds(self.unit.as_ref(), |unit: &str| process.cgroups().is_in_unit(unit))
-            && holds(self.parent.as_ref(), |name: &str| process.parent() == kept(name));
-        let missing = self.min_runtime.saturating_sub(process.running_for());
-        match (fits, missing.is_zero()) {
-            (true, true) => Fit::Yes,
-            (true, false) => Fit::In(missing),
-            (false, _) => Fit::No,
+        if !holds(self.name.as_ref(), |name: &str| is_named(process, name)) {
+            return Fit::No;
         }
+        if !holds(self.user.as_ref(), |user: &str| process.runs_as(user)) {
+            return Fit::NotNow;
+        }
+        if !holds(self.exe.as_ref(), |exe: &Path| process.executes(exe))
+            || !self.args.as_ref().is_none_or(|args| args.is_match(process.args()))
+        {
+            return Fit::No;
+        }
+        if !holds(self.cgroup.as_ref(), |path: &str| process.cgroups().is_below(path))
+            || !holds(self.unit.as_ref(), |unit: &str| process.cgroups().is_in_unit(unit))
+            || !holds(self.parent.as_ref(), |name: &str| process.parent() == kept(name))
+        {
+            return Fit::NotNow;
+        }
+        let missing = self.min_runtime.saturating_sub(process.running_for());
+        if missing.is_zero() { Fit::Yes } else { Fit::In(missing) }
     }
 
     /// Whether the parent matters: then a process may fit that another made which does not.
@@ -261,20 +269,20 @@ mod tests {
             (r#"{"name": "obs2"}"#, Fit::No),
             (r#"{"user": "alice"}"#, Fit::Yes),
             (r#"{"user": "1000", "name": "obs"}"#, Fit::Yes),
-            (r#"{"user": "bob", "name": "obs"}"#, Fit::No),
+            (r#"{"user": "bob", "name": "obs"}"#, Fit::NotNow),
             (r#"{"exe": "/usr/bin/obs"}"#, Fit::Yes),
             (r#"{"exe": "/usr/bin/obs2"}"#, Fit::No),
             (r#"{"args": "--profile (Live|Test)\\b"}"#, Fit::Yes),
             (r#"{"args": "^--profile"}"#, Fit::No),
             (r#"{"parent": "gnome-session-binary"}"#, Fit::Yes),
             (r#"{"parent": "gnome-session-b"}"#, Fit::Yes),
-            (r#"{"parent": "gnome"}"#, Fit::No),
+            (r#"{"parent": "gnome"}"#, Fit::NotNow),
             (r#"{"cgroup": "/user.slice"}"#, Fit::Yes),
             (r#"{"cgroup": "/user.slice/"}"#, Fit::Yes),
-            (r#"{"cgroup": "/user"}"#, Fit::No),
+            (r#"{"cgroup": "/user"}"#, Fit::NotNow),
             (r#"{"unit": "obs.scope"}"#, Fit::Yes),
             (r#"{"unit": "user@1000.service"}"#, Fit::Yes),
-            (r#"{"unit": "obs.service"}"#, Fit::No),
+            (r#"{"unit": "obs.service"}"#, Fit::NotNow),
             (r#"{"name": "obs", "min_runtime": 3000}"#, Fit::Yes),
             (r#"{"name": "obs", "min_runtime": 5000}"#, Fit::In(Duration::from_secs(2))),
             (r#"{"name": "x", "min_runtime": 5000}"#, Fit::No),
@@ -291,7 +299,7 @@ mod tests {
             r#"{"name": "vlc", "user": "bob", "exe": "/x", "args": "x", "parent": "x", "unit": "x.service"}"#;
         assert_eq!(rule(all).fits(&process), Fit::No);
         assert_eq!(*process.asked.borrow(), [""; 0]);
-        assert_eq!(rule(&all.replace("vlc", "obs")).fits(&process), Fit::No);
+        assert_eq!(rule(&all.replace("vlc", "obs")).fits(&process), Fit::NotNow);
         assert_eq!(*process.asked.borrow(), ["user"]);
     }
 

@@ -267,10 +267,10 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
+            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { .. } if run.target.is_some() => {
                 plan.governing(now, wanted, scheduled.as_ref(), run);
             }
-            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { since } => plan.running(now, wanted, scheduled.as_ref(), run, *since),
             Phase::Ended { started, at, how, reported } => {
                 if !reported {
@@ -435,8 +435,9 @@ impl Plan {
         // What the kernel counted changes what is told, not what follows.
         let verdict = judge(job, how, asked, None);
         let run = EndedRun { id: &run.id, history: &run.history, started, ended, verdict: &verdict };
-        let owed = matches!(how, Ended::NotStarted(error) if error.shortage().is_some());
-        // What the host had no room for never ran: that is no exit that a policy could be about.
+        let owed = matches!(how, Ended::NotStarted(error) if error.is_owed());
+        // What the host had no room for, or lost its wrapper first, never ran: that is no exit that a policy
+        // could be about.
         let until_it_runs = || Restart { policy: RestartPolicy::Always, limit: None, ..job.restart.clone() };
         let rules = if owed { Cow::Owned(until_it_runs()) } else { Cow::Borrowed(&job.restart) };
         match restart::next(&rules, run) {
@@ -733,18 +734,24 @@ pub mod tests {
             phase: Phase::Ended {
                 started: None,
                 at: Some(BootTime(2000)),
-                how: Ended::NotStarted(StartError { stage, errno: Some(errno), detail: String::new() }),
+                how: Ended::NotStarted(StartError { stage, errno, detail: String::new() }),
                 reported: true,
             },
             ..running("")
         };
         let planned = |run: &Observed| plan(BootTime(60_000), &wanted(""), Some(run));
-        let owed = planned(&failed(Stage::Record, libc::ENOSPC));
-        assert!(matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]), "{owed:?}");
+        // The second: the wrapper was lost.
+        for (stage, errno) in [(Stage::Record, Some(libc::ENOSPC)), (Stage::Wrapper, None)] {
+            let owed = planned(&failed(stage, errno));
+            assert!(
+                matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]),
+                "{owed:?}"
+            );
+        }
         for (stage, errno) in
             [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)]
         {
-            let plan = planned(&failed(stage, errno));
+            let plan = planned(&failed(stage, Some(errno)));
             assert_eq!((&plan.actions[..], plan.outlook), (&[][..], Outlook::Down(Why::Policy)));
         }
     }

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::durable::{self, at};
 use super::record::{Exited, Spec, Started, Stopping, VERSION};
+use crate::abort::{self, Point};
 use crate::model::ids::{JobId, RunId};
 
 /// [`Spec`].
@@ -108,9 +109,14 @@ impl RunDir {
         let job = runs_root.join(spec.job.id.as_str());
         let path = job.join(spec.run_id.as_str());
         DirBuilder::new().mode(0o700).recursive(true).create(&job).map_err(|e| at(&job, e))?;
+        abort::at(Point::JobDirMade);
         DirBuilder::new().mode(0o700).create(&path).map_err(|e| at(&path, e))?;
+        abort::at(Point::RunDirMade);
         let run = Self { path };
-        let lock = run.lock().and_then(|lock| run.write_spec(spec).map(|()| lock));
+        let lock = run.lock().and_then(|lock| {
+            abort::at(Point::RunLocked);
+            run.write_spec(spec).map(|()| lock)
+        });
         match lock {
             Ok(lock) => Ok((run, lock)),
             Err(error) => {
@@ -244,7 +250,9 @@ impl RunDir {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&self.path, error)),
             _ => {}
         }
+        abort::at(Point::SpecRemoved);
         fs::remove_dir_all(&self.path).map_err(|error| at(&self.path, error))?;
+        abort::at(Point::RunDirRemoved);
         if let Some(job) = self.path.parent() {
             // Fails where the job has other runs, and then it has to stay.
             let _ = fs::remove_dir(job);
@@ -333,6 +341,12 @@ pub fn job_runs(runs_root: &Path, job: &JobId) -> io::Result<Vec<RunDir>> {
         .collect();
     runs.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(runs.into_iter().map(|(_, run)| run).collect())
+}
+
+/// Removes the directory of a job that has no runs: whoever made it, or removed the last, was interrupted.
+pub fn remove_empty(runs_root: &Path, job: &JobId) {
+    // One that is not empty refuses.
+    let _ = fs::remove_dir(runs_root.join(job.as_str()));
 }
 
 /// Of all runs of a job the one that counts, and the others: the live one, or else the newest.

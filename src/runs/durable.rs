@@ -8,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::abort;
+
 /// Replaces a file: readers see the old bytes or the new ones. Survives this process, not a power cut.
 /// The file is readable by its owner only.
 ///
@@ -79,6 +81,19 @@ pub fn errno(error: &io::Error) -> Option<i32> {
     errno
 }
 
+/// Removes what processes that were killed in the middle of writing have left in a directory. Nobody else
+/// may be writing in it.
+pub fn sweep(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".tmp") {
+            // If it cannot be removed, it harms nobody.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -123,8 +138,10 @@ impl<'a> Draft<'a> {
     }
 
     fn publish(mut self) -> io::Result<()> {
+        abort::at_draft(self.target);
         fs::rename(&self.temporary, self.target)?;
         self.published = true;
+        abort::at_published(self.target);
         Ok(())
     }
 }

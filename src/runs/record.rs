@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::attached::Attached;
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::ConstraintStatus;
+use crate::model::constraints::{ConstraintStatus, Constraints};
 use crate::model::evidence::{Counters, Evidence};
 use crate::model::exit::{Ended, ObservedBy, StopReason};
 use crate::model::history::StartHistory;
@@ -51,6 +51,10 @@ pub struct Spec {
     /// What became of the constraints that a cgroup keeps, as read back before the start.
     #[serde(default)]
     pub limits: Vec<ConstraintStatus>,
+    /// The constraints that were in force before the last edit in place: whoever finds that edit unfinished
+    /// knows what to reset.
+    #[serde(default)]
+    pub before: Option<Constraints>,
     /// The workload was let go (`stop.on_remove`): it runs without us, also under the next supervisor.
     #[serde(default)]
     pub released: bool,

@@ -203,6 +203,7 @@ impl Daemon {
             cgroup: None,
             limits: Vec::new(),
             released: false,
+            before: None,
             attached: None,
         }
     }

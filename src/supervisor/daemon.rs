@@ -27,7 +27,8 @@ use super::seek::Seeker;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer};
-use super::{attach, cgroups, folders, lock, observed};
+use super::{attach, cgroups, folders, lock, observed, survey};
+use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
@@ -38,7 +39,8 @@ use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Phase, Wanted, plan};
-use crate::runs::dir::{RunDir, all_jobs, current, job_runs};
+use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
+use crate::runs::durable;
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -145,12 +147,16 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
     nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
     folders::make(&layout).context("cannot use the supervisor's own folders")?;
+    abort::at(Point::FoldersMade);
     // Before anything of ours can get the number of the descriptor.
     let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
+    abort::at(Point::StateLocked);
+    durable::sweep(&layout.run);
     let program = Program::of_this_process().context("cannot tell which program this is")?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;
     let open_files = raise_open_files();
     let cgroups = cgroups::open(&layout, options.settings.cgroup, options.cgroup_parent.as_deref())?;
+    abort::at(Point::CgroupsOpened);
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
         warn!("cannot become a subreaper, so an orphaned workload's exit code may be lost: {error}");
     }
@@ -214,6 +220,7 @@ impl Daemon {
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
         self.take_over()?;
+        abort::at(Point::TakenOver);
         self.rescan();
         // What ended while the program was exchanged: only now, as a child that is reaped tells nobody else.
         self.reap();
@@ -305,14 +312,26 @@ impl Daemon {
             Ok(dirs) => dirs,
             Err(error) => return self.leave_alone(job, &observed::Blind::Io(error)),
         };
-        let (newest, older) = current(dirs);
-        // One that never began has no report that an older one could hide.
-        let began = newest.as_ref().is_some_and(|dir| !matches!(dir.started(), Ok(None)));
-        for dir in older {
-            self.close_book(job, dir, began);
+        let (mut newest, mut older) = current(dirs);
+        // A start that came to nothing is still owed. The run before it, if that is there, decides what
+        // follows, and knows how often the job was started.
+        // One that was told of is told to the end.
+        let told = survey::report_of(&self.layout, job).map(|report| report.run_id);
+        while let Some(dir) = newest.take_if(|dir| dir.run_id() != told && never_began(dir)) {
+            if let Ok(sighting) = observed::look(&dir, clock::now()) {
+                // A process that was taken over may have been changed before that was recorded.
+                Run::resume(self, dir.clone(), sighting).close_cgroup();
+            }
+            remove(job, dir);
+            newest = older.pop();
         }
-        if let Some(dir) = newest {
-            self.take_over_run(job, dir);
+        for dir in older {
+            self.close_book(job, dir, newest.is_some());
+            abort::at(Point::BookClosed);
+        }
+        match newest {
+            Some(dir) => self.take_over_run(job, dir),
+            None => remove_empty(&self.layout.runs(), job),
         }
     }
 
@@ -354,21 +373,14 @@ impl Daemon {
 
     fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
-            // We were interrupted between the record and the start, so the start is still owed.
-            Ok(sighting) if matches!(sighting.standing, observed::Standing::NeverBegan) => {
-                // A process that was taken over may have been changed before that was recorded.
-                Run::resume(self, dir.clone(), sighting).close_cgroup();
-                remove(job, dir);
-            }
             Ok(sighting) => {
                 let mut run = Run::resume(self, dir, sighting);
                 run.note_what_is_left(&Phase::Ending);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
+                abort::at(Point::RunTakenOver);
+                self.finish_edit(job);
                 self.verify_constraints(job);
-            }
-            Err(observed::Blind::NeverBegan) => {
-                remove(job, dir);
             }
             Err(observed::Blind::Damaged(damage)) => {
                 let aside = dir.set_aside(crate::runs::dir::SPEC);
@@ -674,6 +686,14 @@ impl Daemon {
                 info!("reports can be written again; those that were missing are made up for");
             }
         }
+    }
+}
+
+/// Whether a run came to nothing before its workload was recorded, because somebody was interrupted.
+fn never_began(dir: &RunDir) -> bool {
+    match observed::look(dir, clock::now()) {
+        Ok(sighting) => matches!(sighting.standing, observed::Standing::NeverBegan),
+        Err(blind) => matches!(blind, observed::Blind::NeverBegan),
     }
 }
 

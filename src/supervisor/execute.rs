@@ -16,6 +16,7 @@ use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_each_time, tell_when_
 use super::environment;
 use super::observed::{self, Blind, Sighting, Standing};
 use super::survey;
+use crate::abort::{self, Point};
 use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
@@ -92,12 +93,14 @@ impl Run {
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
         let filed = survey::is_filed(&daemon.layout, &sighting);
-        let report = survey::report_of(&daemon.layout, &spec.job.id)
+        let mut report = survey::report_of(&daemon.layout, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
                 let (id, restarts) = (spec.run_id.clone(), spec.history.restarts);
                 Report::starting(&spec.job, id, restarts, spec.created.wall, "starting".into())
             });
+        // An edit may have been recorded, and not been reported any more.
+        report.describe(&spec.job);
         let seen = sighting.observed(filed);
         let mut run = Self {
             seen,
@@ -232,6 +235,10 @@ impl Run {
 
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
     fn conclude(&mut self, mut exited: Exited) {
+        if self.spec.attached.is_some() {
+            // It counts from its beginning, and not from where it was taken over.
+            exited.usage = Usage::default();
+        }
         // In its cgroup the kernel went on counting without the wrapper, but not over a restart of the host.
         if !matches!(exited.ended, Ended::Lost(LostCause::HostRebooted))
             && let Some(baseline) = self.started.as_ref().and_then(|started| started.baseline.as_ref())
@@ -240,6 +247,7 @@ impl Run {
             (exited.evidence, exited.usage) = (Some(evidence), usage.or(&exited.usage));
         }
         self.unrecorded = self.dir.write_exited(&exited).is_err();
+        abort::at(Point::EndConcluded);
         self.ended = Some(exited);
     }
 
@@ -371,9 +379,8 @@ impl Run {
     /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.
     pub(super) fn note_what_is_left(&mut self, was: &Phase) {
         let ended = matches!(self.seen.phase, Phase::Ended { at: Some(_), reported: false, .. });
-        // What we did not start, we never end.
-        let ours = self.spec.attached.is_none() && !self.seen.released;
-        let cgroup = self.spec.cgroup.as_ref().filter(|_| ended && ours);
+        let cgroup =
+            self.spec.cgroup.as_ref().filter(|_| ended && !self.seen.released && self.seen.target.is_none());
         if cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty()) {
             return;
         }
@@ -499,13 +506,16 @@ impl Daemon {
             Ok(environment) => (environment, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let (cgroup, limits) = match self.cgroups.create(job.id.as_str()) {
+        let cgroup = self.cgroups.create(job.id.as_str());
+        abort::at(Point::CgroupMade);
+        let (cgroup, limits) = match cgroup {
             Ok(cgroup) => {
                 let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
                 (Some(cgroup), limits)
             }
             Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
         };
+        abort::at(Point::LimitsSet);
         let spec = Spec {
             version: VERSION,
             run_id,
@@ -519,6 +529,7 @@ impl Daemon {
             cgroup,
             limits,
             released: false,
+            before: None,
             attached: None,
         };
         self.begin(spec, why.describe(), failed)
@@ -529,6 +540,7 @@ impl Daemon {
         let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::new(spec.job.clone()));
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
+        abort::at(Point::SpecWritten);
         let mut report =
             Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
         if let Some(attached) = &spec.attached {
@@ -561,6 +573,7 @@ impl Daemon {
             Some(error) => Some(error),
             None => match wrapper::launch(&self.wrapper, &run.dir, lock) {
                 Ok((_, ready)) => {
+                    abort::at(Point::WrapperLaunched);
                     let event = Event { job: job.id.clone(), run: run_id };
                     match tell_when_readable(ready, event, &self.events) {
                         Ok(watch) => run.watch = Some(watch),
@@ -589,6 +602,7 @@ impl Daemon {
             (run.ended, run.unrecorded) = (Some(exited), true);
         }
         self.writer.put(&run.report);
+        abort::at(Point::StartReported);
         let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
         if let Some(old) = old {
             self.discard(old);
@@ -600,8 +614,11 @@ impl Daemon {
         let why = self.without_cgroup();
         let Some(run) = self.run_of(job) else { return Ok(()) };
         debug_assert!(!needs_restart(changes));
-        let spec = Spec { job: (**declared).clone(), released: false, ..run.spec.clone() };
+        let known = run.spec.job.in_force();
+        let before = (known != declared.in_force()).then(|| known.clone());
+        let spec = Spec { job: (**declared).clone(), released: false, before, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
+        abort::at(Point::EditRecorded);
         let before = std::mem::replace(&mut run.spec, spec).job;
         run.seen.job = Arc::clone(declared);
         let let_go = std::mem::replace(&mut run.seen.released, false);
@@ -611,6 +628,7 @@ impl Daemon {
         {
             run.report.constraints = run.enforce(started, before.in_force(), &why);
         }
+        abort::at(Point::EditInForce);
         run.report.describe(declared);
         let now = clock::now().wall;
         let mut tell = |text: String| {
@@ -641,10 +659,12 @@ impl Daemon {
         if let Err(error) = run.dir.write_stopping(&record) {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
+        abort::at(Point::StopRecorded);
         let sent = match PidFd::open(&started.process)? {
             Some(process) => process.send(signal)?,
             None => false,
         };
+        abort::at(Point::StopSent);
         run.seen.stop = Some(StopAsked::new(reason, now.boot));
         let text = match sent {
             true => format!("{signal} sent to pid {}: {}", started.process.pid, reason.describe()),
@@ -725,8 +745,10 @@ impl Daemon {
             killed = cgroup::procs(cgroup)?.len();
             cgroup::kill(cgroup)?;
         }
+        abort::at(Point::CgroupKilled);
         // What is not in the cgroup, or all of it where there is none.
         killed += process::kill_family(Some(&started.wrapper), &started.process)?;
+        abort::at(Point::RunKilled);
         if last.is_none() {
             let text = format!("still there after stop.timeout: SIGKILL to {killed} processes");
             warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
@@ -740,6 +762,7 @@ impl Daemon {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let spec = Spec { released: true, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
+        abort::at(Point::ReleaseRecorded);
         (run.spec, run.seen.released) = (spec, true);
         let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
         info!(job = %job, run = %run.seen.id, "{text}");
@@ -783,6 +806,7 @@ impl Daemon {
         run.report.end(ended.wall, lasted, observed_by, usage, verdict);
         run.report.next_start_at = next_start(outlook);
         self.publish(job);
+        abort::at(Point::EndReported);
         Ok(())
     }
 
@@ -916,6 +940,31 @@ impl Daemon {
             self.publish(job);
         }
         self.mark(job);
+    }
+
+    /// Puts an edit in force that another supervisor had recorded, and was killed before it reported it.
+    pub(super) fn finish_edit(&mut self, job: &JobId) {
+        let why = self.without_cgroup();
+        let Some(run) = self.run_of(job).filter(|run| matches!(run.seen.phase, Phase::Running { .. })) else {
+            return;
+        };
+        let (Some(started), Some(before)) = (&run.started, &run.spec.before) else { return };
+        let told = |list: &[(ConstraintName, String)], status: &ConstraintStatus| {
+            list.iter().any(|(name, value)| (*name, value) == (status.name, &status.requested))
+        };
+        let (was, wanted) = (before.requested(), run.seen.job.in_force().requested());
+        let as_before = |status: &ConstraintStatus| told(&was, status) && !told(&wanted, status);
+        let all_told = wanted.iter().all(|(name, value)| {
+            run.report.constraints.iter().any(|s| (s.name, &s.requested) == (*name, value))
+        });
+        if run.seen.released || (all_told && !run.report.constraints.iter().any(as_before)) {
+            return;
+        }
+        run.report.constraints = run.enforce(started, before, &why);
+        let text = "an edit in place that was interrupted is finished";
+        info!(job = %job, run = %run.seen.id, "{text}");
+        run.report.event(clock::now().wall, State::Running, text.into());
+        self.publish(job);
     }
 
     /// Reads back what is declared to be in force, puts right what somebody else has changed, and tries

@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{info, warn};
 
-use crate::linux::census::{Census, Known, Newcomers, Process};
+use crate::linux::census::{Census, Known, Newcomers, Process, everybody};
 use crate::linux::pid_file::{PidFile, Stamp};
 use crate::linux::proc_events::{Filter, Kind, ProcEvent, ProcEvents};
 use crate::linux::process::PidFd;
@@ -31,6 +31,10 @@ const EVERYBODY: Duration = Duration::from_secs(30);
 
 /// Between two looks at who is new, where the kernel does not tell.
 const NEWCOMERS: Duration = Duration::from_secs(1);
+
+/// Before a process is looked at again that just began, and fits but for its user, cgroup or parent: it gets
+/// these from whoever starts it, a moment later.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Between two looks at a pid file whose process is not there.
 const PID_FILE: Duration = Duration::from_secs(1);
@@ -60,12 +64,13 @@ pub struct Seeker {
     jobs: BTreeMap<JobId, Sought>,
     /// The processes that are meant by some job.
     candidates: HashMap<Pid, Candidate>,
-    /// Who fits at a later time, for `min_runtime`.
+    /// Who is looked at again, and when.
     due: BTreeSet<(BootTime, Pid)>,
     governed: HashSet<ProcessIdentity>,
     /// The jobs whose processes are others than at the last look.
     changed: BTreeSet<JobId>,
-    census: Census,
+    /// Where the kernel does not tell.
+    census: Option<Census>,
     known: Known,
     sources: Option<Sources>,
     /// When everybody is looked at next.
@@ -126,7 +131,7 @@ impl Seeker {
             due: BTreeSet::new(),
             governed: HashSet::new(),
             changed: BTreeSet::new(),
-            census: Census::new(),
+            census: None,
             known: Known::default(),
             sources: None,
             everybody_at: BootTime(0),
@@ -251,17 +256,23 @@ impl Seeker {
         if self.everybody_at <= now {
             pids = None;
         }
-        if !self.is_told() && self.newcomers_at <= now {
+        let by_rule = self.jobs.values().any(|sought| matches!(sought.by, By::Rule(_)));
+        if by_rule && !self.is_told() && self.newcomers_at <= now {
             self.newcomers_at = now + NEWCOMERS;
-            match self.census.newcomers() {
+            match self.census.get_or_insert_default().newcomers() {
                 Newcomers::These(new) => pids.iter_mut().for_each(|pids| pids.extend(&new)),
                 Newcomers::Everybody => pids = None,
             }
         }
-        let by_rule = self.jobs.values().any(|sought| matches!(sought.by, By::Rule(_)));
         match pids {
             _ if !by_rule => self.everybody_at = now + EVERYBODY,
-            Some(pids) => pids.into_iter().for_each(|pid| self.examine(pid, now)),
+            Some(pids) => {
+                for pid in pids {
+                    if self.examine(pid, now) && self.is_told() {
+                        self.due.insert((now + SETTLED, pid));
+                    }
+                }
+            }
             None => self.everybody(now),
         }
         while let Some((at, pid)) = self.due.pop_first() {
@@ -269,7 +280,7 @@ impl Seeker {
                 self.due.insert((at, pid));
                 break;
             }
-            self.examine(pid, now);
+            let _ = self.examine(pid, now);
         }
         self.named(now);
         std::mem::take(&mut self.changed)
@@ -324,18 +335,25 @@ impl Seeker {
         if self.sources.is_none() {
             self.open();
         }
-        match self.census.everybody() {
-            Ok(all) => all.into_iter().for_each(|pid| self.examine(pid, now)),
+        match everybody() {
+            Ok(all) => {
+                for pid in all {
+                    let _ = self.examine(pid, now);
+                }
+            }
             Err(error) => warn!("cannot look for processes to attach to: /proc: {error}"),
         }
     }
 
-    /// Looks at one process, and for which rules it fits.
-    fn examine(&mut self, pid: Pid, now: BootTime) {
+    /// Looks at one process, and for which rules it fits. Whether it may soon fit one more, without an event.
+    fn examine(&mut self, pid: Pid, now: BootTime) -> bool {
         let seen = match Process::look(pid, now, &self.known) {
             Ok(Some(seen)) if !seen.is_zombie() && refusal(&seen).is_none() => seen,
-            Ok(_) => return self.forget(pid),
-            Err(_) => return,
+            Ok(_) => {
+                self.forget(pid);
+                return false;
+            }
+            Err(_) => return false,
         };
         let fit = (seen.start_time(), pid);
         if self.candidates.get(&pid).is_some_and(|known| known.fit() != fit) {
@@ -343,11 +361,12 @@ impl Seeker {
         }
         let rules = self.jobs.iter().filter_map(|(job, sought)| Some((job, sought.rule()?)));
         let mut fitting = BTreeSet::new();
-        let mut soonest = None;
+        let (mut soonest, mut unsettled) = (None, false);
         for (job, rule) in rules {
             match rule.fits(&seen) {
                 Fit::Yes => drop(fitting.insert(job.clone())),
                 Fit::In(rest) => soonest = Some(soonest.map_or(rest, |known| rest.min(known))),
+                Fit::NotNow => unsettled = true,
                 Fit::No => {}
             }
         }
@@ -355,14 +374,14 @@ impl Seeker {
             self.due.insert((now + rest, pid));
         }
         if fitting.is_empty() && !self.candidates.contains_key(&pid) {
-            return;
+            return unsettled;
         }
         let admitted = self.candidates.contains_key(&pid) || {
             let candidate = self.sources.as_ref().and_then(|sources| Candidate::admit(&seen, sources));
             candidate.map(|candidate| self.candidates.insert(pid, candidate)).is_some()
         };
         if !admitted {
-            return;
+            return unsettled;
         }
         for (job, sought) in self.jobs.iter_mut().filter(|(_, sought)| sought.rule().is_some()) {
             let turned = match fitting.contains(job) {
@@ -376,12 +395,13 @@ impl Seeker {
         if !self.jobs.values().any(|sought| sought.fits.contains(&fit)) {
             self.candidates.remove(&pid);
         }
+        unsettled
     }
 
     /// The number of a candidate is another's now.
-    fn examine_successor(&mut self, pid: Pid, now: BootTime) {
+    fn examine_successor(&mut self, pid: Pid, now: BootTime) -> bool {
         self.forget(pid);
-        self.examine(pid, now);
+        self.examine(pid, now)
     }
 
     /// A process is gone.
@@ -441,7 +461,7 @@ impl Seeker {
     /// Opens what tells of events, or closes it where nothing is sought.
     fn open(&mut self) {
         if self.jobs.is_empty() {
-            self.sources = None;
+            (self.sources, self.census) = (None, None);
             self.due.clear();
             return;
         }
@@ -458,10 +478,10 @@ impl Seeker {
         } else if sources.events.is_none() && !self.scan_only {
             match sources.listen() {
                 // From now on; before, nobody listened.
-                Ok(()) => self.everybody_at = BootTime(0),
+                Ok(()) => (self.everybody_at, self.census) = (BootTime(0), None),
                 Err(error) if !self.told => {
                     self.told = true;
-                    let cost = match self.census.is_cheap() {
+                    let cost = match self.census.get_or_insert_default().is_cheap() {
                         true => "that takes some 20 us, and as much for each one that was made meanwhile",
                         false => "all of them, which takes some 10 ms for a thousand",
                     };

@@ -148,10 +148,13 @@ impl fmt::Display for Scheduled {
     }
 }
 
-/// Whether the last report of a run is on disk.
+/// Whether the last report of a run is on disk: in the history, and as its job's newest, if it is that.
 #[must_use]
 pub fn is_filed(layout: &Layout, sighting: &Sighting) -> bool {
     let spec = &sighting.spec;
     let name = format!("{}.json", spec.run_id);
-    layout.history().join(Path::new(spec.job.id.as_str())).join(name).exists()
+    let in_history = layout.history().join(Path::new(spec.job.id.as_str())).join(name).exists();
+    // A supervisor may have been killed between the two.
+    let stale = |report: Report| report.run_id == spec.run_id && report.exit_reason.is_none();
+    in_history && !report_of(layout, &spec.job.id).is_some_and(stale)
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
 use super::folders::private_dir;
+use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
@@ -185,14 +186,7 @@ impl Desk {
     fn sweep(&self) {
         let folders = fs::read_dir(&self.history).into_iter().flatten().flatten().map(|entry| entry.path());
         for folder in folders.chain([self.reports.clone()]) {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                if name.starts_with('.') && name.ends_with(".tmp") {
-                    // If it cannot be removed, it harms nobody.
-                    let _ = fs::remove_file(entry.path());
-                }
-            }
+            durable::sweep(&folder);
         }
     }
 
@@ -234,6 +228,7 @@ impl Desk {
             }
         }
         let results = durable::write_many_durable(&files);
+        abort::at(Point::ReportsWritten);
         let mut failed: Vec<&Path> = Vec::new();
         for ((path, _), result) in files.iter().zip(results) {
             if let Err(error) = result {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::attach;
+use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, counters};
 use crate::linux::priority::{self, Members};
 use crate::linux::{clock, process, rlimits, spawn, sys};
@@ -59,6 +60,7 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    abort::at(Point::WrapperBegun);
     let work = match begin(&run, &lock, &ready) {
         Ok(work) => work,
         Err(Failure { run_id, error }) => {
@@ -67,15 +69,20 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
         }
     };
     drop(ready);
+    abort::at(Point::WorkloadReleased);
     match work {
         Work::Started(begun) => {
             record(&run, &wait(&begun, run_id_of(&run)));
+            abort::at(Point::ExitedWritten);
             end_leftovers(&run, &begun);
+            abort::at(Point::LeftoversEnded);
             // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
             let _ = begun.cgroup.as_ref().map(cgroup::remove);
+            abort::at(Point::CgroupRemoved);
         }
         Work::Observed(observed) => {
             record(&run, &observed.wait(run_id_of(&run)));
+            abort::at(Point::ExitedWritten);
             observed.let_go(&run);
         }
     }
@@ -122,6 +129,7 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure>
     let of_run = |error| Failure { run_id: run_id_of(run), error };
     let null =
         detach(lock, ready).map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
+    abort::at(Point::WrapperDetached);
     let spec = match run.spec() {
         Ok(Some(spec)) => spec,
         Ok(None) => {
@@ -132,6 +140,7 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure>
             return Err(of_run(StartError { stage: Stage::Record, errno: None, detail: error.to_string() }));
         }
     };
+    abort::at(Point::SpecRead);
     let begun = match &spec.job.workload {
         Workload::Exec(exec) => start(run, &spec, exec, &null).map(|begun| Work::Started(begun.into())),
         Workload::Attach(_) => attach::begin(run, &spec).map(|observed| Work::Observed(observed.into())),
@@ -170,6 +179,7 @@ fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Begun
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
     let held = spawn::start(plan, spec.cgroup.as_ref(), null.as_fd(), output.as_fd())?;
+    abort::at(Point::WorkloadForked);
     let proc_failed = |error: io::Error| failed(Stage::Record, "identifying the new process", &error);
     let main = process::identify(held.pid())
         .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
@@ -206,6 +216,7 @@ fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Begun
     };
     let cpu_limit = exec.rlimits.get(&rlimit::Resource::Cpu).and_then(|_| rlimits::cpu_time(main.pid));
     run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
+    abort::at(Point::StartedWritten);
     held.go()?;
     Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline, cpu_limit })
 }
@@ -285,6 +296,7 @@ fn wait(begun: &Begun, run_id: RunId) -> Exited {
         let io = read_io(pid);
         let raised = begun.cpu_limit.and_then(|before| rlimits::cpu_time(pid)?.checked_sub(before));
         let Ok(reaped) = sys::reap(pid) else { continue };
+        abort::at(Point::WorkloadReaped);
         let at = clock::now();
         // A kill for memory was counted before the signal was sent.
         let (mut evidence, used) = counters::read(begun.cgroup.as_ref()).since(&begun.baseline);

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::abort;
 use crate::runs::dir::{LockFile, RunDir};
 
 /// Starts the wrapper of a run and hands it the lock. The pipe is closed when the workload's program
@@ -23,7 +24,8 @@ use crate::runs::dir::{LockFile, RunDir};
 /// The program cannot be executed; the lock is free again then.
 pub fn launch(program: &Path, run: &RunDir, lock: LockFile) -> io::Result<(Child, PipeReader)> {
     let (ready, writer) = io::pipe()?;
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .arg("detached")
         .arg("--run-dir")
         .arg(&run.path)
@@ -31,7 +33,7 @@ pub fn launch(program: &Path, run: &RunDir, lock: LockFile) -> io::Result<(Child
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(lock)))
         .stdout(Stdio::from(OwnedFd::from(writer)))
-        .stderr(Stdio::null())
-        .spawn()?;
-    Ok((child, ready))
+        .stderr(Stdio::null());
+    abort::hand_on(&mut command);
+    Ok((command.spawn()?, ready))
 }

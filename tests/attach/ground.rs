@@ -219,6 +219,7 @@ impl Observation {
             cgroup: cgroup.clone(),
             limits: Vec::new(),
             released: false,
+            before: None,
             attached: Some(attached.clone()),
         };
         let (dir, lock) = RunDir::create(&place.path().join("runs"), &spec).expect("a run directory");

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use ffrtmp::linux::exits::ExitWatch;
 use ffrtmp::model::process::ProcessIdentity;
@@ -179,15 +181,24 @@ fn teller_of_the_reaped() -> Value {
     serde_json::to_value(seen.by).expect("a word")
 }
 
-/// Has something happen while the supervisor cannot look, until the processes are gone and reaped.
-fn unseen(site: &Site, gone: &[&ProcessIdentity], act: impl FnOnce()) {
-    site.signal_supervisor(Signal::from_number(libc::SIGSTOP).expect("a signal"));
-    act();
-    for process in gone {
-        let here = || identify(process.pid.as_raw().unsigned_abs());
-        await_true("it is reaped", || here().is_none_or(|found| found != **process));
+/// Whether a process that ended is reaped by whoever its parent is now. Some first processes never do that.
+fn is_reaped(process: &ProcessIdentity) -> bool {
+    let begin = Instant::now();
+    while identify(process.pid.as_raw().unsigned_abs()).is_some_and(|found| found == *process) {
+        if begin.elapsed() > Duration::from_secs(5) {
+            return false;
+        }
+        sleep(Duration::from_millis(5));
     }
+    true
+}
+
+/// Has something happen while the supervisor cannot look.
+fn unseen<T>(site: &Site, act: impl FnOnce() -> T) -> T {
+    site.signal_supervisor(Signal::from_number(libc::SIGSTOP).expect("a signal"));
+    let done = act();
     site.signal_supervisor(Signal::from_number(libc::SIGCONT).expect("a signal"));
+    done
 }
 
 /// The end of a report: code, signal, who told it, and the state.
@@ -222,11 +233,13 @@ fn without_any_wrapper_the_next_supervisor_is_told_the_exit_by_the_kernel() {
     for (job, live) in jobs.iter().zip(&live) {
         site.assert_untouched(job, live);
     }
-    let processes = live.each_ref().map(|live| &live.process);
-    unseen(&site, &processes, || {
+    let reaped = unseen(&site, || {
         fs::write(&go, "").expect("written");
         live[2].signal(Signal::TERM);
+        live.iter().for_each(Live::await_end);
+        live.iter().all(|live| is_reaped(&live.process))
     });
+    let teller = if reaped { teller } else { "zombie".into() };
     let told = |code: Value, signal: Value, state: &str| match &teller {
         Value::Null => lost(),
         teller => [code, signal, teller.clone(), state.into()],
@@ -271,33 +284,33 @@ fn wrapper_and_workload_that_go_at_once_take_no_exit_with_them() {
         site.put(job, &sleeper(""));
     }
     let taken_over = site.running("taken-over");
-    let at_once = |job: &str, live: &Live| {
+    let end_at_once = |job: &str, live: &Live| {
         let wrapper = site.wrapper(job, live);
-        unseen(&site, &[], || {
-            send(&wrapper, Signal::KILL);
-            await_true("the wrapper is gone", || !lives(&wrapper));
-            live.signal(Signal::KILL);
-            live.await_end();
-        });
-        ended(&site, job)
+        send(&wrapper, Signal::KILL);
+        await_true("the wrapper is gone", || !lives(&wrapper));
+        live.signal(Signal::KILL);
+        live.await_end();
     };
     // Its wrapper is the supervisor's child, and so is what the wrapper leaves.
-    let report = at_once("ours", &site.running("ours"));
+    let ours = site.running("ours");
+    unseen(&site, || end_at_once("ours", &ours));
+    let report = ended(&site, "ours");
     assert_eq!((&report["signal"], &report["exit_observed_by"]), (&"SIGKILL".into(), &"parent".into()));
     assert!(report["usage"]["cpu_sec"].is_number(), "{report:#}");
     site.kill();
     site.start();
     site.settle();
-    let report = at_once("taken-over", &taken_over);
-    if teller_of_the_reaped() == "pidfd" {
-        assert_eq!(report["signal"], "SIGKILL", "{report:#}");
-        assert!(
-            report["exit_observed_by"] == "pidfd" || report["exit_observed_by"] == "zombie",
-            "{report:#}"
-        );
-    } else {
-        println!("SKIPPED: this kernel does not tell of processes that were reaped");
-    }
+    let reaped = unseen(&site, || {
+        end_at_once("taken-over", &taken_over);
+        is_reaped(&taken_over.process)
+    });
+    let report = ended(&site, "taken-over");
+    let expected = match teller_of_the_reaped().as_str() {
+        _ if !reaped => [Value::Null, "SIGKILL".into(), "zombie".into(), "killed".into()],
+        Some("pidfd") => [Value::Null, "SIGKILL".into(), "pidfd".into(), "killed".into()],
+        _ => lost(),
+    };
+    assert_eq!(end(&report), expected, "{report:#}");
 }
 
 #[test]
@@ -310,8 +323,11 @@ fn an_exit_that_nobody_saw_is_unknown_and_the_platforms_fault() {
     send(&wrapper, Signal::KILL);
     await_true("the wrapper is gone", || !lives(&wrapper));
     live.signal(Signal::TERM);
-    let here = || identify(live.pid());
-    await_true("it is reaped", || here().is_none_or(|found| found != live.process));
+    live.await_end();
+    if !is_reaped(&live.process) {
+        println!("SKIPPED: nobody reaps orphans here, so their exits can be seen for ever");
+        return;
+    }
     site.start();
     let report = ended(&site, "orphan");
     assert_eq!(end(&report), lost(), "{report:#}");

@@ -10,6 +10,7 @@ mod machine;
 // Named as the lane, so that `cargo test -- --skip vm::` leaves out what runs there.
 #[path = "."]
 mod vm {
+    mod attached;
     mod ends;
     mod journal;
     mod limits;

@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{SysconfVar, sysconf};
 
+use super::cgroup::systemd::units;
 use super::cgroup::{self, Before, Tree};
 use super::priority::{self, Attempt, Members};
 use super::process::{self, family};
-use crate::model::attached::{Attached, Place};
+use crate::model::attached::{Attached, Place, Unit};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::process::{Pid, ProcessIdentity};
@@ -87,9 +88,9 @@ pub fn enforce(
     let dropped = before.map(|before| dropped(before, wanted)).unwrap_or_default();
     let mut left = Vec::new();
     let limits = match (&attached.place, cgroup) {
-        (Place::Stays { before: originals }, Some(cgroup)) => {
-            left.extend(cgroup::restore(cgroup, originals, &dropped));
-            inside(attached, cgroup, cgroup::apply(cgroup, wanted, Before::Fresh), &BTreeMap::new())
+        (Place::Stays { before: originals, unit }, Some(cgroup)) => {
+            left.extend(restore_limits(cgroup, originals, unit.as_ref(), &dropped));
+            inside(attached, cgroup, limit(cgroup, unit.as_ref(), wanted), &BTreeMap::new())
         }
         (Place::Moved, Some(cgroup)) => {
             let limits = cgroup::apply(cgroup, wanted, before.map_or(Before::Fresh, Before::Was));
@@ -141,7 +142,9 @@ pub fn release(attached: &Attached, cgroup: Option<&Cgroup>, was: &Constraints) 
     let mut known = members(attached, cgroup).unwrap_or_default();
     let mut told = Vec::new();
     match (&attached.place, cgroup) {
-        (Place::Stays { before }, Some(cgroup)) => left.extend(cgroup::restore(cgroup, before, was)),
+        (Place::Stays { before, unit }, Some(cgroup)) => {
+            left.extend(restore_limits(cgroup, before, unit.as_ref(), was));
+        }
         (Place::Moved, Some(cgroup)) => {
             // First: whoever cannot be moved back, or a crash leaves here, is at least free of limits.
             let _ = cgroup::apply(cgroup, &Constraints::default(), Before::Was(was));
@@ -166,6 +169,52 @@ pub fn release(attached: &Attached, cgroup: Option<&Cgroup>, was: &Constraints) 
         }
     }
     told
+}
+
+/// Puts limits in force in a cgroup that is not ours, and tells the systemd whose unit that is.
+fn limit(cgroup: &Cgroup, unit: Option<&Unit>, wanted: &Constraints) -> Vec<ConstraintStatus> {
+    let limits = cgroup::apply(cgroup, wanted, Before::Fresh);
+    let Some(unit) = unit else { return limits };
+    // Not what was refused: of memory, systemd would take more than there is room for, and the kernel kill.
+    // What has no file waits for systemd to enable its controller.
+    let told = limits.iter().filter(|status| status.applied || status.actual.is_none());
+    let told: Vec<ConstraintName> = told.map(|status| status.name).collect();
+    match units::set(unit, wanted, &told) {
+        // Once more: systemd writes what it has computed from its own scales.
+        Ok(()) => cgroup::apply(cgroup, wanted, Before::Fresh),
+        Err(why) => limits
+            .into_iter()
+            .map(|status| match status.reason {
+                Some(reason) if status.actual.is_none() => {
+                    ConstraintStatus { reason: Some(format!("{reason}; {why}")), ..status }
+                }
+                _ => status,
+            })
+            .collect(),
+    }
+}
+
+/// Gives a cgroup that is not ours back what `was` has changed, and tells the systemd whose unit that is.
+fn restore_limits(
+    cgroup: &Cgroup,
+    before: &[(ConstraintName, String)],
+    unit: Option<&Unit>,
+    was: &Constraints,
+) -> Vec<(ConstraintName, String)> {
+    let left = cgroup::restore(cgroup, before, was);
+    let Some(unit) = unit else { return left };
+    let stays = |name| {
+        let name = if name == ConstraintName::CpuQuota { ConstraintName::CpuMax } else { name };
+        left.iter().any(|(other, _)| *other == name)
+    };
+    let names = was.requested().into_iter().map(|(name, _)| name);
+    let restored: Vec<ConstraintName> = names.filter(|name| !stays(*name)).collect();
+    match (units::restore(unit, was, &restored), restored.first()) {
+        // Somebody may have written other values than systemd's, which has just written its own.
+        (Ok(()), _) => cgroup::restore(cgroup, before, was),
+        (Err(why), Some(name)) => left.into_iter().chain([(*name, why)]).collect(),
+        (Err(_), None) => left,
+    }
 }
 
 /// The processes that are governed: those that were recorded and still live, the process's descendants, and

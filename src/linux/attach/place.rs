@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use super::MOVE;
 use crate::linux::cgroup::mounts::{Hierarchy, Mounts};
+use crate::linux::cgroup::systemd::units;
 use crate::linux::cgroup::{self, Tree, files, v2};
 use crate::linux::process::{current, family, is_gone, is_zombie, stat_of};
-use crate::model::attached::{Home, Place};
+use crate::model::attached::{Home, Place, Unit};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::Backend;
 use crate::model::process::{Pid, ProcessIdentity};
@@ -96,7 +97,10 @@ pub(super) fn choose(
         Tree::V1(tree) => alone_v1(&mounts, &own, &tree.controllers(), relocate),
     };
     match stays {
-        Some(cgroup) => Ok((Place::Stays { before: cgroup::originals(&cgroup) }, Some(cgroup))),
+        Some(cgroup) => {
+            let before = cgroup::originals(&cgroup);
+            Ok((Place::Stays { before, unit: unit_of(&mounts, &cgroup) }, Some(cgroup)))
+        }
         None if relocate => Ok(match tree.create(job) {
             Ok(cgroup) => {
                 // A kill for memory takes one process, as it would without us.
@@ -109,6 +113,13 @@ pub(super) fn choose(
         }),
         None => Ok((Place::None(format!("{why}; {MOVE}")), None)),
     }
+}
+
+/// The unit whose cgroup of version 2 this is, where systemd runs.
+fn unit_of(mounts: &Mounts, cgroup: &Cgroup) -> Option<Unit> {
+    let Cgroup::V2 { dir, .. } = cgroup else { return None };
+    let path = dir.strip_prefix(&v2::unified(mounts).ok()?.mount).ok()?.to_str()?;
+    cgroup::systemd_booted().then(|| units::of_cgroup(&format!("/{path}")))?
 }
 
 /// Its cgroup of version 2, if nobody else is in it; else why not.

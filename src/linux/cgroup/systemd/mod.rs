@@ -21,6 +21,7 @@
 mod dbus;
 #[cfg(test)]
 mod tests;
+pub mod units;
 
 use std::env;
 use std::path::{Path, PathBuf};
