@@ -338,6 +338,10 @@ impl Daemon {
     /// What runs of a job is not known: nothing is done for it until it is.
     fn leave_alone(&mut self, job: &JobId, blind: &observed::Blind) {
         self.tell_blind(job, blind, "the job is left alone until that ends");
+        if matches!(blind, observed::Blind::Io(_)) {
+            let soon = clock::boot() + TRY_AGAIN;
+            self.rescan_at = Some(self.rescan_at.map_or(soon, |at| at.min(soon)));
+        }
         self.slots.entry(job.clone()).or_default().opaque = true;
     }
 
