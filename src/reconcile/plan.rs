@@ -743,7 +743,10 @@ pub mod tests {
         // The second: the wrapper was lost.
         for (stage, errno) in [(Stage::Record, Some(libc::ENOSPC)), (Stage::Wrapper, None)] {
             let owed = planned(&failed(stage, errno));
-            assert!(matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]), "{owed:?}");
+            assert!(
+                matches!(owed.actions[..], [Action::Start { why: StartReason::Restart, .. }]),
+                "{owed:?}"
+            );
         }
         for (stage, errno) in
             [(Stage::Exec, libc::EAGAIN), (Stage::Exec, libc::ENOENT), (Stage::Output, libc::EACCES)]

@@ -954,9 +954,9 @@ impl Daemon {
         };
         let (was, wanted) = (before.requested(), run.seen.job.in_force().requested());
         let as_before = |status: &ConstraintStatus| told(&was, status) && !told(&wanted, status);
-        let all_told = wanted
-            .iter()
-            .all(|(name, value)| run.report.constraints.iter().any(|s| (s.name, &s.requested) == (*name, value)));
+        let all_told = wanted.iter().all(|(name, value)| {
+            run.report.constraints.iter().any(|s| (s.name, &s.requested) == (*name, value))
+        });
         if run.seen.released || (all_told && !run.report.constraints.iter().any(as_before)) {
             return;
         }

@@ -109,10 +109,8 @@ pub fn main(arguments: &[String]) -> ExitCode {
         arguments.get(at + 1).filter(|value| !value.is_empty())
     };
     let seconds = value("--seconds").map_or(120, |text| text.parse().expect("--seconds N"));
-    let seed = value("--seed").map_or_else(
-        || std::process::id().into(),
-        |text| text.parse().expect("--seed N"),
-    );
+    let seed =
+        value("--seed").map_or_else(|| std::process::id().into(), |text| text.parse().expect("--seed N"));
     println!("chaos: seed {seed}, {seconds} s");
     let mut chaos = Chaos::new(seed);
     let idle = chaos.descriptors_when_idle();
@@ -441,7 +439,8 @@ impl Chaos {
         ];
         println!("| chaos, seed {seed} | {took} s |\n|---|---|");
         rows.iter().for_each(|(name, count)| println!("| {name} | {count} |"));
-        let changes: Vec<String> = self.changes.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        let changes: Vec<String> =
+            self.changes.iter().map(|(what, count)| format!("{what} {count}")).collect();
         println!("changes: {}", changes.join(", "));
         if let Some(file) = file {
             let rows: serde_json::Map<_, _> =

@@ -58,9 +58,7 @@ fn occasions(point: Point) -> &'static [Occasion] {
         Point::RunDirMade | Point::RunLocked | Point::SpecDrafted | Point::StartReported => {
             &[First(1), First(6), First(7)]
         }
-        Point::JobDirMade | Point::SpecWritten | Point::WrapperLaunched => {
-            &[First(1), First(7), AndGone(6)]
-        }
+        Point::JobDirMade | Point::SpecWritten | Point::WrapperLaunched => &[First(1), First(7), AndGone(6)],
         Point::CgroupMade | Point::LimitsSet => &[First(7), AndGone(1)],
         Point::SpecRemoved | Point::RunDirRemoved => &[First(1), AtTheEnd(3)],
         // Nothing ran.
@@ -174,16 +172,12 @@ impl Story {
         let (life, children, keys) = match job {
             "once" => (Life::Exits(100, Some(0)), 1, "[restart]\npolicy = \"on-failure\"\n"),
             "loop" => (Life::Exits(60, Some(5)), 0, "lifecycle = \"continuous\"\n[restart]\n"),
-            "stubborn" => (
-                Life::Stubborn,
-                1,
-                "lifecycle = \"continuous\"\n[stop]\ntimeout = \"150ms\"\n[restart]\n",
-            ),
-            "leave" => (
-                Life::Waits,
-                0,
-                "lifecycle = \"continuous\"\n[stop]\non_remove = \"leave\"\n[restart]\n",
-            ),
+            "stubborn" => {
+                (Life::Stubborn, 1, "lifecycle = \"continuous\"\n[stop]\ntimeout = \"150ms\"\n[restart]\n")
+            }
+            "leave" => {
+                (Life::Waits, 0, "lifecycle = \"continuous\"\n[stop]\non_remove = \"leave\"\n[restart]\n")
+            }
             _ => (Life::Waits, 0, "lifecycle = \"continuous\"\n[restart]\n"),
         };
         let keys = format!("{keys}delay = \"30ms\"\nmax_delay = \"60ms\"");

@@ -67,7 +67,9 @@ impl Witness {
                         end: None,
                     };
                     if what == "overlap" {
-                        witness.doubled.push(format!("{job} {run}: began while another run of the job lived"));
+                        witness
+                            .doubled
+                            .push(format!("{job} {run}: began while another run of the job lived"));
                     }
                     if witness.lives.insert(run.into(), life).is_some() {
                         witness.doubled.push(format!("{job} {run}: began twice"));

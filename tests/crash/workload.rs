@@ -86,8 +86,7 @@ impl Speaker {
         let process = process::current().expect("proc");
         let Self { job, run, generation, .. } = self;
         let wall = clock::now().wall.unix_ms();
-        let line =
-            format!("{wall} {job} {run} {generation} {} {} {what}\n", process.pid, process.start_time);
+        let line = format!("{wall} {job} {run} {generation} {} {} {what}\n", process.pid, process.start_time);
         self.file.write_all(line.as_bytes()).expect("the witness takes it");
     }
 }
@@ -161,4 +160,3 @@ pub fn child(arguments: &[String]) -> ! {
         std::thread::park();
     }
 }
-
