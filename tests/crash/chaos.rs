@@ -330,7 +330,7 @@ impl Chaos {
         let mut wrappers = self.stage.wrappers();
         // Every other time one of the youngest, which may be in the middle of its start.
         wrappers.sort_by_key(|(wrapper, _)| std::cmp::Reverse(wrapper.start_time));
-        wrappers.truncate(if which % 2 == 0 { 2 } else { usize::MAX });
+        wrappers.truncate(if which.is_multiple_of(2) { 2 } else { usize::MAX });
         let Some(at) = usize::try_from(which / 2).ok().and_then(|at| at.checked_rem(wrappers.len())) else {
             return;
         };
