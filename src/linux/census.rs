@@ -44,7 +44,8 @@ const MOST_ANCESTORS: usize = 256;
 /// which is given a number for each process of the namespaces inside of it, too).
 #[derive(Debug)]
 pub struct Census {
-    /// `None` where that file is not the kernel's own (lxcfs puts one of its own over it).
+    /// `None` where that file is not the kernel's own (lxcfs puts one of its own over it), or shows the
+    /// processes of another namespace than the one that we count in.
     load: Option<File>,
     /// The last number at the last look.
     last: Option<u32>,
@@ -67,7 +68,9 @@ impl Census {
     pub fn new() -> Self {
         let load = File::open("/proc/loadavg").ok();
         let of_kernel = |file: &File| fstatfs(file).is_ok_and(|fs| fs.filesystem_type() == PROC_SUPER_MAGIC);
-        Self { load: load.filter(of_kernel), last: None, young: VecDeque::new() }
+        let is_ours =
+            fs::read_link("/proc/self").is_ok_and(|link| link == Path::new(&std::process::id().to_string()));
+        Self { load: load.filter(|file| is_ours && of_kernel(file)), last: None, young: VecDeque::new() }
     }
 
     /// Whether to tell who is new takes no more than a read.
@@ -91,19 +94,19 @@ impl Census {
         let numbers = ages.filter_map(|age| self.young.get(age)?.clone()).flatten();
         Newcomers::These(numbers.filter_map(Pid::new).collect())
     }
+}
 
-    /// The number of every process.
-    ///
-    /// # Errors
-    /// `/proc` cannot be read.
-    pub fn everybody(&self) -> io::Result<Vec<Pid>> {
-        let mut all = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            all.extend(name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new));
-        }
-        Ok(all)
+/// The number of every process.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn everybody() -> io::Result<Vec<Pid>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        all.extend(name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::new));
     }
+    Ok(all)
 }
 
 impl Default for Census {
@@ -380,7 +383,7 @@ mod tests {
         };
         let looks: Vec<usize> = (0..40).filter(|_| new(&mut census)).collect();
         assert_eq!(looks, [0, 1, 2, 4, 8, 16]);
-        assert!(census.everybody().expect("proc").contains(&pid));
+        assert!(everybody().expect("proc").contains(&pid));
         child.kill().expect("our child");
         child.wait().expect("our child");
     }

@@ -16,7 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{info, warn};
 
-use crate::linux::census::{Census, Known, Newcomers, Process};
+use crate::linux::census::{Census, Known, Newcomers, Process, everybody};
 use crate::linux::pid_file::{PidFile, Stamp};
 use crate::linux::proc_events::{Filter, Kind, ProcEvent, ProcEvents};
 use crate::linux::process::PidFd;
@@ -69,7 +69,8 @@ pub struct Seeker {
     governed: HashSet<ProcessIdentity>,
     /// The jobs whose processes are others than at the last look.
     changed: BTreeSet<JobId>,
-    census: Census,
+    /// Where the kernel does not tell.
+    census: Option<Census>,
     known: Known,
     sources: Option<Sources>,
     /// When everybody is looked at next.
@@ -130,7 +131,7 @@ impl Seeker {
             due: BTreeSet::new(),
             governed: HashSet::new(),
             changed: BTreeSet::new(),
-            census: Census::new(),
+            census: None,
             known: Known::default(),
             sources: None,
             everybody_at: BootTime(0),
@@ -255,14 +256,14 @@ impl Seeker {
         if self.everybody_at <= now {
             pids = None;
         }
-        if !self.is_told() && self.newcomers_at <= now {
+        let by_rule = self.jobs.values().any(|sought| matches!(sought.by, By::Rule(_)));
+        if by_rule && !self.is_told() && self.newcomers_at <= now {
             self.newcomers_at = now + NEWCOMERS;
-            match self.census.newcomers() {
+            match self.census.get_or_insert_default().newcomers() {
                 Newcomers::These(new) => pids.iter_mut().for_each(|pids| pids.extend(&new)),
                 Newcomers::Everybody => pids = None,
             }
         }
-        let by_rule = self.jobs.values().any(|sought| matches!(sought.by, By::Rule(_)));
         match pids {
             _ if !by_rule => self.everybody_at = now + EVERYBODY,
             Some(pids) => {
@@ -334,7 +335,7 @@ impl Seeker {
         if self.sources.is_none() {
             self.open();
         }
-        match self.census.everybody() {
+        match everybody() {
             Ok(all) => {
                 for pid in all {
                     let _ = self.examine(pid, now);
@@ -460,7 +461,7 @@ impl Seeker {
     /// Opens what tells of events, or closes it where nothing is sought.
     fn open(&mut self) {
         if self.jobs.is_empty() {
-            self.sources = None;
+            (self.sources, self.census) = (None, None);
             self.due.clear();
             return;
         }
@@ -477,10 +478,10 @@ impl Seeker {
         } else if sources.events.is_none() && !self.scan_only {
             match sources.listen() {
                 // From now on; before, nobody listened.
-                Ok(()) => self.everybody_at = BootTime(0),
+                Ok(()) => (self.everybody_at, self.census) = (BootTime(0), None),
                 Err(error) if !self.told => {
                     self.told = true;
-                    let cost = match self.census.is_cheap() {
+                    let cost = match self.census.get_or_insert_default().is_cheap() {
                         true => "that takes some 20 us, and as much for each one that was made meanwhile",
                         false => "all of them, which takes some 10 ms for a thousand",
                     };

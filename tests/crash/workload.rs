@@ -92,7 +92,7 @@ impl Speaker {
 }
 
 /// The program of a workload: WITNESS GENERATION LIFE CHILDREN.
-#[expect(clippy::zombie_processes, reason = "its children are to outlive it, if they may")]
+#[allow(clippy::zombie_processes, reason = "who reaps what is left behind is what is tested")]
 pub fn main(arguments: &[String]) -> ! {
     let signals: SigSet = [Signal::SIGTERM, ASK].into_iter().collect();
     signals.thread_block().expect("blocked");

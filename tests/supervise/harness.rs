@@ -27,13 +27,18 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub const DELETION: Duration = Duration::from_millis(1800);
 
 /// Looks until there is something to see.
-pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn await_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    await_within(DEADLINE, what, look)
+}
+
+/// The same, for what takes much CPU time, of which other tests may leave little.
+pub fn await_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(seen) = look() {
             return seen;
         }
-        assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
+        assert!(begin.elapsed() < deadline, "waited in vain: {what}");
         sleep(Duration::from_millis(5));
     }
 }
