@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
 
 use super::alarms::{Alarms, Task};
-use super::declared::{Declared, Hint, News, Scan};
+use super::declared::{CONFIRM_DELETION, Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::lock::SupervisorLock;
 use super::notify::Manager;
@@ -547,7 +547,11 @@ impl Daemon {
             }
             let owes = slot.run.as_ref().is_some_and(Run::owes_record) && !self.record_end(job);
             let slot = self.slots.entry(job.clone()).or_default();
-            let plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
+            let mut plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
+            if self.declared.is_open(job) && plan.actions.iter().any(Action::is_start) {
+                plan.actions.retain(|action| !action.is_start());
+                plan.wake = Some(now + CONFIRM_DELETION / 5);
+            }
             wake = plan.wake;
             if owes {
                 wake = Some(wake.map_or(now + TRY_AGAIN, |wake| wake.min(now + TRY_AGAIN)));
