@@ -68,8 +68,8 @@ enum Event {
     Work,
     /// What the workload does can be seen, or cannot.
     Visible(bool),
-    /// The workload will leave something behind.
-    Leaves,
+    /// The wrapper is killed, and the workload will leave something behind, which ignores the signal or not.
+    Leaves(bool),
     /// The host is started anew.
     Reboot,
     /// Time passes.
@@ -124,7 +124,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => Just(Event::Blocked),
         3 => Just(Event::Work),
         1 => prop::bool::weighted(0.8).prop_map(Event::Visible),
-        2 => Just(Event::Leaves),
+        5 => any::<bool>().prop_map(Event::Leaves),
         1 => Just(Event::Reboot),
         4 => (1..20_000u32).prop_map(Event::Pass),
         11 => Just(Event::Wake),
@@ -169,6 +169,8 @@ struct Run {
     lives: u8,
     /// There is something beside the main process, in its cgroup.
     left: bool,
+    /// That ignores the stop signal.
+    left_deaf: bool,
     stop_signals: u32,
     reports: Vec<Verdict>,
 }
@@ -300,9 +302,9 @@ impl<'a> Host<'a> {
                 }
             }
             Event::Visible(visible) => self.visible = *visible,
-            Event::Leaves => {
-                if let Some(run) = run {
-                    run.left |= run.workload;
+            Event::Leaves(deaf) => {
+                if let Some(run) = run.filter(|run| run.workload) {
+                    (run.wrapper, run.left, run.left_deaf) = (false, true, *deaf);
                 }
             }
             Event::Reboot => {
@@ -480,8 +482,8 @@ impl<'a> Host<'a> {
 
     /// Plans and executes until there is nothing to do at this instant.
     fn supervise(&mut self) {
-        // As many as the supervisor allows itself.
-        for _ in 0..8 {
+        // At most: a stop, what that left behind, the report, and a start.
+        for _ in 0..5 {
             if self.supervisor.is_none() {
                 return;
             }
@@ -561,6 +563,7 @@ impl<'a> Host<'a> {
                     worked: (BootTime(0), Duration::ZERO),
                     lives: 1,
                     left: false,
+                    left_deaf: false,
                     stop_signals: 0,
                     reports: Vec::new(),
                 });
@@ -648,7 +651,7 @@ impl<'a> Host<'a> {
                 assert!(run.left && !run.workload && !run.wrapper && !run.released, "not ours to end");
                 self.step()?;
                 let run = self.current();
-                run.left &= run.obeys == 0;
+                run.left &= run.left_deaf;
             }
             Action::Kill if observed.is_some_and(|seen| matches!(seen.phase, Phase::Left { .. })) => {
                 self.note("kill what is left");
