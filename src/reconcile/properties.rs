@@ -482,8 +482,8 @@ impl<'a> Host<'a> {
 
     /// Plans and executes until there is nothing to do at this instant.
     fn supervise(&mut self) {
-        // At most: a stop, what that left behind, the report, and a start.
-        for _ in 0..5 {
+        // At most: two looks, a second signal, what that left behind, the report, and what follows it.
+        for _ in 0..7 {
             if self.supervisor.is_none() {
                 return;
             }
@@ -653,7 +653,7 @@ impl<'a> Host<'a> {
                 let run = self.current();
                 run.left &= run.left_deaf;
             }
-            Action::Kill if self.run.as_ref().is_some_and(|run| !run.workload && run.left) => {
+            Action::Kill if observed.is_some_and(|seen| matches!(seen.phase, Phase::Left { .. })) => {
                 self.note("kill what is left");
                 let now = self.now;
                 let memory = self.supervisor.as_mut().expect("it kills");
