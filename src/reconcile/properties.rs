@@ -482,8 +482,8 @@ impl<'a> Host<'a> {
 
     /// Plans and executes until there is nothing to do at this instant.
     fn supervise(&mut self) {
-        // At most: a stop, what that left behind, the report, and a start.
-        for _ in 0..5 {
+        // At most: two looks, a second signal, what that left behind, the report, and what follows it.
+        for _ in 0..7 {
             if self.supervisor.is_none() {
                 return;
             }
