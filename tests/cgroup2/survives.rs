@@ -2,7 +2,7 @@
 
 use ffrtmp::model::signal::Signal;
 
-use super::ground::{ALL, Ground, assert_in_force, in_lane};
+use super::ground::{ALL, Ground, assert_in_force, cgroup_of, in_lane};
 use crate::harness::{await_true, send, shell, sleeper};
 
 #[test]
@@ -29,6 +29,14 @@ fn limits_hold_while_the_supervisor_is_dead_and_are_governed_by_the_next() {
         unchanged();
         ground.assert_untouched("job", &live);
     }
+    // A new version in the same process finds itself apart from the jobs, where the one before moved.
+    let (begun, own) = (ground.said("supervising, pid"), cgroup_of(ground.supervisor_pid()));
+    ground.signal_supervisor(Signal::from_number(libc::SIGUSR2).expect("a signal"));
+    await_true("the next program supervises", || ground.said("supervising, pid") > begun);
+    ground.settle();
+    unchanged();
+    ground.assert_untouched("job", &live);
+    assert_eq!(cgroup_of(ground.supervisor_pid()), own);
     assert_eq!(ground.report("job").expect("a report")["drift_corrected"], 0);
 
     // Edited while nobody looked.

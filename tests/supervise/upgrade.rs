@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ffrtmp::model::signal::Signal;
+use ffrtmp::supervisor::lock;
 use serde_json::Value;
 
 use crate::harness::{Live, Site, await_true, identify, lives, send, shell, sleeper};
@@ -132,25 +134,49 @@ fn a_new_version_takes_over_in_the_same_process_and_loses_no_child() {
 fn an_exit_in_the_very_moment_of_an_upgrade_is_told_with_its_code() {
     let site = Site::started();
     let pid = site.supervisor_pid();
-    for round in 0..20_u32 {
-        let (job, go) = (format!("job-{round}"), site.path(&format!("go-{round}")));
-        let with_orphan = round % 2 == 1;
-        site.put(&job, &waits_for(&go, round + 1));
-        let live = site.running(&job);
-        if with_orphan {
-            send(&site.wrapper(&job, &live), Signal::KILL);
-            site.await_event(&job, "the wrapper was lost");
-        }
-        // The workload looks every 20 ms: some of them end before, some while, some after.
-        fs::write(&go, "").expect("written");
-        std::thread::sleep(std::time::Duration::from_millis(u64::from(round)));
-        upgrade(&site);
-        let report = site.await_history(&job, &live.run);
-        assert_eq!(report["exit_code"], round + 1, "{report:#}\n{}", site.log());
-        site.remove(&job);
-    }
+    let (lock, done) = (site.path("state/supervisor.lock"), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // Nobody else could have become the supervisor in between.
+        let watcher = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(lock::holder(&lock), Some(pid), "the lock is free, or another's");
+            }
+        });
+        let over = Over(&done);
+        (0..20).for_each(|round| end_while_upgrading(&site, round));
+        drop(over);
+        watcher.join().expect("it was held all the time");
+    });
     assert_eq!(site.supervisor_pid(), pid);
     site.term();
+}
+
+/// Says so when it is dropped, also where a test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A workload ends before, while or after the programs are exchanged; of every second one the supervisor is
+/// the parent.
+fn end_while_upgrading(site: &Site, round: u32) {
+    let (job, go) = (format!("job-{round}"), site.path(&format!("go-{round}")));
+    site.put(&job, &waits_for(&go, round + 1));
+    let live = site.running(&job);
+    if round % 2 == 1 {
+        send(&site.wrapper(&job, &live), Signal::KILL);
+        site.await_event(&job, "the wrapper was lost");
+    }
+    // It looks every 20 ms.
+    fs::write(&go, "").expect("written");
+    std::thread::sleep(std::time::Duration::from_millis(u64::from(round)));
+    upgrade(site);
+    let report = site.await_history(&job, &live.run);
+    assert_eq!(report["exit_code"], round + 1, "{report:#}\n{}", site.log());
+    site.remove(&job);
 }
 
 #[test]
@@ -200,7 +226,7 @@ fn a_program_that_cannot_take_over_is_refused_and_the_old_one_runs_on() {
         await_true("it is refused", || site.said("not upgraded, and this version runs on") > round);
         site.await_log(why);
         // It goes on as if nothing had happened: signals, limits, edits.
-        assert_eq!(blocked_signals(pid), "0000000000000000");
+        await_true("it hears what it is told", || blocked_signals(pid) == "0000000000000000");
         site.settle_by_scan();
         site.assert_untouched("job", &live);
     }
