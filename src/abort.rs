@@ -115,6 +115,20 @@ points! {
     /// `spec.json` says that the run is let go, no report does.
     ReleaseRecorded = "release-recorded",
 
+    // A process that somebody else started.
+    /// What it is like is known, and recorded nowhere; a cgroup for it is there.
+    ProcessSurveyed = "process-surveyed",
+    /// Its constraints are in force, and no `started.json` is there.
+    ProcessTaken = "process-taken",
+    /// `spec.json` says that it is let go, nothing is done yet.
+    LetGoRecorded = "let-go-recorded",
+    /// Its wrapper is gone, nothing is restored.
+    ObserverEnded = "observer-ended",
+    /// All is restored, and not reported.
+    ProcessRestored = "process-restored",
+    /// The last report was handed over, the run is still known.
+    LetGoReported = "let-go-reported",
+
     // An end.
     /// `exited.json` was written for a wrapper that could not.
     EndConcluded = "end-concluded",

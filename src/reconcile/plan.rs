@@ -196,6 +196,14 @@ pub enum Action {
     Forget,
 }
 
+impl Action {
+    /// Whether it starts a workload.
+    #[must_use]
+    pub fn is_start(&self) -> bool {
+        matches!(self, Self::Start { .. })
+    }
+}
+
 /// Why a run is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartReason {

@@ -480,7 +480,8 @@ impl<'a> Host<'a> {
 
     /// Plans and executes until there is nothing to do at this instant.
     fn supervise(&mut self) {
-        for _ in 0..4 {
+        // As many as the supervisor allows itself.
+        for _ in 0..8 {
             if self.supervisor.is_none() {
                 return;
             }
@@ -649,7 +650,7 @@ impl<'a> Host<'a> {
                 let run = self.current();
                 run.left &= run.obeys == 0;
             }
-            Action::Kill if self.run.as_ref().is_some_and(|run| !run.workload && run.left) => {
+            Action::Kill if observed.is_some_and(|seen| matches!(seen.phase, Phase::Left { .. })) => {
                 self.note("kill what is left");
                 let now = self.now;
                 let memory = self.supervisor.as_mut().expect("it kills");

@@ -13,6 +13,7 @@ use super::daemon::Daemon;
 use super::declared::Declared;
 use super::execute::{Run, new_run_id};
 use super::seek::{Found, Seeker};
+use crate::abort::{self, Point};
 use crate::linux::attach;
 use crate::linux::clock;
 use crate::linux::process::PidFd;
@@ -174,6 +175,7 @@ impl Daemon {
                 }
                 Err(error) => return Err(error),
             };
+        abort::at(Point::ProcessSurveyed);
         let why = format!("taking over process {}", process.pid);
         let spec = Spec { cgroup, attached: Some(attached), ..self.spec_of(job) };
         self.begin(spec, &why, None)
@@ -219,6 +221,7 @@ impl Daemon {
             run.dir.write_spec(&spec)?;
             (run.spec, run.seen.released) = (spec, true);
         }
+        abort::at(Point::LetGoRecorded);
         if let Some(wrapper) = PidFd::open(&started.wrapper)? {
             wrapper.send(Signal::KILL)?;
             if !wrapper.await_exit(DYING)? {
@@ -233,13 +236,16 @@ impl Daemon {
             self.look_again(job, None);
             return Ok(());
         }
+        abort::at(Point::ObserverEnded);
         let lost = attach::release(&attached, run.spec.cgroup.as_ref(), run.spec.job.in_force());
+        abort::at(Point::ProcessRestored);
         let now = clock::now().wall;
         let text = format!("let go: process {} runs on without us, as it was before", attached.process.pid);
         let text = if lost.is_empty() { text } else { format!("{text}, but for: {}", lost.join("; ")) };
         info!(job = %job, run = %run.seen.id, "{text}");
         run.report.let_go(now, text);
         self.publish(job);
+        abort::at(Point::LetGoReported);
         if let Some(run) = self.slots.get_mut(job).and_then(|slot| slot.run.take()) {
             self.discard(run);
         }

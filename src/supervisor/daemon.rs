@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{error, info, warn};
 
 use super::alarms::{Alarms, Task};
-use super::declared::{Declared, Hint, News, Scan};
+use super::declared::{CONFIRM_DELETION, Declared, Hint, News, Scan};
 use super::execute::Run;
 use super::lock::SupervisorLock;
 use super::notify::Manager;
@@ -338,6 +338,10 @@ impl Daemon {
     /// What runs of a job is not known: nothing is done for it until it is.
     fn leave_alone(&mut self, job: &JobId, blind: &observed::Blind) {
         self.tell_blind(job, blind, "the job is left alone until that ends");
+        if matches!(blind, observed::Blind::Io(_)) {
+            let soon = clock::boot() + TRY_AGAIN;
+            self.rescan_at = Some(self.rescan_at.map_or(soon, |at| at.min(soon)));
+        }
         self.slots.entry(job.clone()).or_default().opaque = true;
     }
 
@@ -543,7 +547,11 @@ impl Daemon {
             }
             let owes = slot.run.as_ref().is_some_and(Run::owes_record) && !self.record_end(job);
             let slot = self.slots.entry(job.clone()).or_default();
-            let plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
+            let mut plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
+            if self.declared.is_open(job) && plan.actions.iter().any(Action::is_start) {
+                plan.actions.retain(|action| !action.is_start());
+                plan.wake = Some(now + CONFIRM_DELETION / 5);
+            }
             wake = plan.wake;
             if owes {
                 wake = Some(wake.map_or(now + TRY_AGAIN, |wake| wake.min(now + TRY_AGAIN)));

@@ -165,6 +165,15 @@ impl Declared {
         }
     }
 
+    /// Whether it is about to be known what is declared of a job: its file was not read yet, or is missing
+    /// and that is not sure yet. What ended is not started again meanwhile: nobody may want it any more.
+    #[must_use]
+    pub fn is_open(&self, id: &JobId) -> bool {
+        let file = self.files.get(id.stem());
+        file.is_some_and(|file| file.good.is_none() && file.told.errors.is_empty())
+            && !self.alarms.contains_key(&self.layout.jobs_d)
+    }
+
     /// Every job that a last good version declares.
     pub fn jobs(&self) -> impl Iterator<Item = &JobId> {
         self.files.values().flat_map(|file| file.good.iter().flatten()).map(|(id, _)| id)

@@ -328,8 +328,11 @@ impl Run {
 
     /// Tries to put limits in force that were refused.
     fn try_again(&self) -> Vec<ConstraintStatus> {
-        let wanted = self.seen.job.in_force();
-        self.spec.cgroup.as_ref().map_or_else(Vec::new, |c| cgroup::apply(c, wanted, Before::Was(wanted)))
+        let (wanted, cgroup) = (self.seen.job.in_force(), self.spec.cgroup.as_ref());
+        match &self.spec.attached {
+            Some(attached) => attach::enforce(attached, cgroup, wanted, Some(wanted)),
+            None => cgroup.map_or_else(Vec::new, |cgroup| cgroup::apply(cgroup, wanted, Before::Was(wanted))),
+        }
     }
 
     /// Reads the job's constraints back.
@@ -750,7 +753,10 @@ impl Daemon {
 
     fn kill(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        let Some(started) = run.started.clone() else { return Ok(()) };
+        // What we did not start, we never end: no plan asks for it, and its cgroup may be somebody else's.
+        let Some(started) = run.started.clone().filter(|_| run.spec.attached.is_none()) else {
+            return Ok(());
+        };
         let now = clock::now();
         let last = match &mut run.seen {
             Observed { phase: Phase::Left { killed, .. }, .. } => killed.replace(now.boot),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::detached::failed;
+use crate::abort::{self, Point};
 use crate::linux::attach;
 use crate::linux::cgroup::{self, counters};
 use crate::linux::exits::ExitWatch;
@@ -54,6 +55,7 @@ pub(super) fn begin(run: &RunDir, spec: &Spec) -> Result<Observed, StartError> {
     let cpu_before = attach::cpu_sec(&attached.process);
     let constraints = spec.job.in_force().clone();
     let statuses = attach::enforce(&attached, spec.cgroup.as_ref(), &constraints, None);
+    abort::at(Point::ProcessTaken);
     let undo = |mut error: StartError| {
         for text in attach::release(&attached, spec.cgroup.as_ref(), &constraints) {
             error.detail = format!("{}; {text}", error.detail);

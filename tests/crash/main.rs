@@ -1,6 +1,7 @@
 //! What is left after a crash, and what the next supervisor makes of it.
 //!
-//! `points.rs` ends supervisor or wrapper at each abort point (src/abort.rs) in turn; `chaos.rs`
+//! `points.rs` ends supervisor or wrapper at each abort point (src/abort.rs) in turn, `attached.rs` at those
+//! of attaching; `chaos.rs`
 //! (`make chaos`) kills them at random instants. Both compare what the workloads themselves wrote down
 //! (`witness.rs`) with what was reported of them. The workloads are this very program (`workload.rs`), so
 //! it has a harness of its own, with the words of the usual one.
@@ -9,6 +10,7 @@
 #[path = "../supervise/harness.rs"]
 mod harness;
 
+mod attached;
 mod chaos;
 mod points;
 mod stage;

@@ -11,11 +11,11 @@ use ffrtmp::model::process::ProcessIdentity;
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
-use super::Test;
 use super::harness::{names, nice_of_threads, send};
 use super::stage::{Declared, Stage};
 use super::witness::{Asked, judge, records};
 use super::workload::{ASK, ASKED, Life};
+use super::{Test, attached};
 
 /// The jobs of the story, in the order in which they are started.
 const JOBS: [&str; 6] = ["edited", "leave", "loop", "once", "orphan", "stubborn"];
@@ -39,9 +39,11 @@ enum Occasion {
     AtTheEnd(u32),
     /// Of a job that is to run once, whatever comes of it.
     Once(u32),
+    /// Of a process that somebody else started, see `attached.rs`.
+    Attached,
 }
 
-use Occasion::{After, AndGone, AtTheEnd, First, Once};
+use Occasion::{After, AndGone, AtTheEnd, Attached, First, Once};
 
 /// The occasions for each point. Every point has one: the compiler sees to that.
 fn occasions(point: Point) -> &'static [Occasion] {
@@ -75,6 +77,13 @@ fn occasions(point: Point) -> &'static [Occasion] {
         | Point::EditInForce
         | Point::ReleaseRecorded
         | Point::EndConcluded => &[First(1)],
+        // Told by another story.
+        Point::ProcessSurveyed
+        | Point::ProcessTaken
+        | Point::LetGoRecorded
+        | Point::ObserverEnded
+        | Point::ProcessRestored
+        | Point::LetGoReported => &[Attached],
         Point::WorkloadReaped
         | Point::ExitedDrafted
         | Point::ExitedWritten
@@ -95,12 +104,17 @@ pub fn tests() -> Vec<Test> {
     let of = |point: &Point| {
         let point = *point;
         occasions(point).iter().map(move |&occasion| {
+            if let Attached = occasion {
+                let test = Box::new(move || attached::tell(point)) as Box<dyn Fn() + Send>;
+                return (format!("points::{}, of an attached process", point.name()), test);
+            }
             let name = match occasion {
                 First(pass) => format!("{}:{pass}", point.name()),
                 After(before, pass) => format!("{}:{pass} after {before}", point.name()),
                 AndGone(pass) => format!("{}:{pass}, and its job is removed", point.name()),
                 AtTheEnd(pass) => format!("{}:{pass}, while all jobs are removed", point.name()),
                 Once(pass) => format!("{}:{pass}, of a job that runs once", point.name()),
+                Attached => point.name().into(),
             };
             let test = move || Story::new(point, occasion).tell();
             (format!("points::{name}"), Box::new(test) as Box<dyn Fn() + Send>)
@@ -119,7 +133,10 @@ struct Story {
 
 impl Story {
     fn new(point: Point, occasion: Occasion) -> Self {
-        let (First(pass) | After(_, pass) | AndGone(pass) | AtTheEnd(pass) | Once(pass)) = occasion;
+        let pass = match occasion {
+            First(pass) | After(_, pass) | AndGone(pass) | AtTheEnd(pass) | Once(pass) => pass,
+            Attached => 1,
+        };
         let before = if let After(before, _) = occasion { Some(before.to_owned()) } else { None };
         let points = before.into_iter().chain([format!("{}:{pass}", point.name())]).collect();
         Self { stage: Stage::new(), asked: Asked::default(), occasion, points }
@@ -164,6 +181,7 @@ impl Story {
                     stage.history("once").iter().any(|report| report["exit_code"] == 0)
                 });
             }
+            Attached => {}
         }
         self.end();
     }

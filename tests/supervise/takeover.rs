@@ -1,7 +1,7 @@
 //! Supervisors come and go, workloads stay: what the next one finds, and what it makes of it.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use ffrtmp::model::process::ProcessIdentity;
 use ffrtmp::model::signal::Signal;
@@ -291,7 +291,8 @@ fn what_another_boot_or_another_machine_left_is_never_matched_with_what_runs_her
     jobs.iter().for_each(|job| site.put(job, &sleeper(keys)));
     let live_before = jobs.map(|job| site.running(job));
     site.kill();
-    let mut stranger = Command::new("/bin/sleep").arg("1000").spawn().expect("it starts");
+    let mut stranger =
+        Command::new("/bin/sleep").arg("1000").stdout(Stdio::null()).spawn().expect("it starts");
     let identity = identify(stranger.id()).expect("our child");
     for (job, live) in jobs.iter().zip(&live_before) {
         end_unseen(&site, job, live);
@@ -312,12 +313,13 @@ fn what_another_boot_or_another_machine_left_is_never_matched_with_what_runs_her
     }
     std::thread::sleep(crate::harness::DELETION);
     site.settle_by_scan();
-    assert_eq!(["restored", "foreign", "edited"].map(|job| site.runs(job)), [2, 1, 2], "{}", site.log());
-    assert!(!site.path("state/runs/foreign").exists(), "nothing is kept of a job that nobody declares");
     let unharmed = lives(&identity);
     stranger.kill().expect("our child");
     stranger.wait().expect("our child");
     assert!(unharmed, "{}", site.log());
+    // Each once, and what nobody declares not at all.
+    assert_eq!(["restored", "foreign", "edited"].map(|job| site.runs(job)), [2, 1, 2], "{}", site.log());
+    assert!(!site.path("state/runs/foreign").exists(), "nothing is kept of a job that nobody declares");
 }
 
 #[test]

@@ -256,13 +256,14 @@ fn inside(
 ) -> Vec<ConstraintStatus> {
     let mut places: BTreeMap<&Path, Option<String>> = BTreeMap::new();
     let judged = limits.into_iter().map(|status| {
-        let Some(dir) = Controller::of(status.name).and_then(|controller| cgroup.dir(controller)) else {
-            return match &attached.place {
-                Place::Stays { .. } => ConstraintStatus {
-                    applied: false,
-                    reason: Some(format!("it shares its cgroup of that controller with others: {MOVE}")),
-                    ..status
-                },
+        let dir = Controller::of(status.name).and_then(|controller| cgroup.dir(controller));
+        let Some(dir) = dir else {
+            return match (&attached.place, &status.reason) {
+                // That of version 1 in which it is not alone was left out.
+                (Place::Stays { .. }, Some(reason)) => {
+                    let reason = format!("{reason}; if it shares its cgroup there with others, {MOVE}");
+                    ConstraintStatus { reason: Some(reason), ..status }
+                }
                 _ => status,
             };
         };

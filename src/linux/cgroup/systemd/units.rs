@@ -10,18 +10,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::unistd::Uid;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
 use super::dbus::{Connection, Error, Object, Peer};
-use super::{MANAGER, MANAGER_INTERFACE, SYSTEMD, peers};
+use super::{LIMIT, MANAGER, MANAGER_INTERFACE, SYSTEMD, peers};
 use crate::model::attached::{Property, Unit};
 use crate::model::constraints::{ConstraintName as Name, Constraints, CpuLimit};
-
-/// Everything together may take so long.
-const LIMIT: Duration = Duration::from_secs(2);
 
 /// The properties that we may set, and the names of their drop-in files.
 const PROPERTIES: [(&str, &str); 8] = [
