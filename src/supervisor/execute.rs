@@ -407,8 +407,11 @@ impl Run {
             }
             return;
         }
-        let Some(cgroup) = &self.spec.cgroup else { return };
-        if self.seen.released || matches!(cgroup::remove(cgroup), Ok(true)) {
+        if self.seen.released {
+            return;
+        }
+        let Some(cgroup) = &self.spec.cgroup else { return self.end_group() };
+        if matches!(cgroup::remove(cgroup), Ok(true)) {
             return;
         }
         let begin = Instant::now();
@@ -421,6 +424,20 @@ impl Run {
         let closed = cgroup::kill(cgroup).and_then(gone);
         if !matches!(closed, Ok(true)) {
             warn!(job = %self.spec.job.id, run = %self.seen.id, "something is left in the job's cgroup: {closed:?}");
+        }
+    }
+
+    /// The same for a run without a cgroup, as far as its processes can be found: where one is left in the
+    /// process group of the main process, all of that one's session are ended.
+    fn end_group(&self) {
+        let Some(started) = &self.started else { return };
+        // Looking for a session takes a look at every process there is.
+        let group = nix::unistd::Pid::from_raw(started.process.pid.as_raw());
+        if nix::sys::signal::killpg(group, None).is_err() {
+            return;
+        }
+        if let Err(error) = process::kill_family(Some(&started.wrapper), &started.process) {
+            warn!(job = %self.spec.job.id, run = %self.seen.id, "something is left of the run: {error}");
         }
     }
 

@@ -109,10 +109,14 @@ pub fn main(arguments: &[String]) -> ExitCode {
         arguments.get(at + 1).filter(|value| !value.is_empty())
     };
     let seconds = value("--seconds").map_or(120, |text| text.parse().expect("--seconds N"));
-    let seed =
+    let seed: u64 =
         value("--seed").map_or_else(|| std::process::id().into(), |text| text.parse().expect("--seed N"));
-    println!("chaos: seed {seed}, {seconds} s");
+    let cgroups = !seed.is_multiple_of(3);
+    println!("chaos: seed {seed}, {seconds} s, {}", if cgroups { "in cgroups" } else { "without cgroups" });
     let mut chaos = Chaos::new(seed);
+    if !cgroups {
+        chaos.stage.settings("[cgroup]\nbackend = \"none\"\n");
+    }
     let idle = chaos.descriptors_when_idle();
     let begin = Instant::now();
     // As many for each second, however slow the machine is.

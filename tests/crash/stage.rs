@@ -59,10 +59,25 @@ impl Stage {
         for folder in ["jobs.d", "profiles.d", "drafts", "witness"] {
             fs::create_dir(root.join(folder)).expect("made");
         }
-        fs::write(root.join("supervisor.toml"), "[reports]\nkeep = 10000\n").expect("written");
         let witness_file = root.join("witness/said");
         File::create(&witness_file).expect("made");
-        Self { root, witness_file, child: None, armed: Vec::new(), choices: 0, drafts: Cell::new(0), dir }
+        let stage = Self {
+            root,
+            witness_file,
+            child: None,
+            armed: Vec::new(),
+            choices: 0,
+            drafts: Cell::new(0),
+            dir,
+        };
+        stage.settings("");
+        stage
+    }
+
+    /// More for `supervisor.toml`.
+    pub fn settings(&self, text: &str) {
+        let text = format!("[reports]\nkeep = 10000\n{text}");
+        fs::write(self.root.join("supervisor.toml"), text).expect("written");
     }
 
     /// Has one process end at each of these points (`NAME:N`), one after the other.

@@ -372,3 +372,18 @@ fn a_wall_clock_that_was_set_back_changes_neither_what_runs_nor_what_is_newest()
     assert_eq!(site.runs("live"), 2);
     assert_eq!(site.history("done"), ["1e48a7a1800-00000001", next.as_str()]);
 }
+
+#[test]
+fn what_a_lost_wrapper_would_have_ended_is_ended_without_a_cgroup_too() {
+    let site = Site::new();
+    fs::write(site.path("supervisor.toml"), "[cgroup]\nbackend = \"none\"\n").expect("written");
+    site.start();
+    site.put("job", &shell("", "sleep 1000 & echo child $! .; wait"));
+    let live = site.running("job");
+    site.await_output("job", " .");
+    let output = site.output("job");
+    let child = output.split(' ').nth(1).and_then(|pid| identify(pid.parse().ok()?)).expect("a child");
+    end_unseen(&site, "job", &live);
+    site.await_history("job", &live.run);
+    await_true("the child is ended", || !lives(&child));
+}
