@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 use super::daemon::Daemon;
 use super::declared::Declared;
-use super::execute::{Run, new_run_id};
+use super::execute::new_run_id;
+use super::run::Run;
 use super::seek::{Found, Seeker};
 use crate::abort::{self, Point};
 use crate::linux::attach;

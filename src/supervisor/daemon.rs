@@ -20,9 +20,9 @@ use tracing::{error, info, warn};
 
 use super::alarms::{Alarms, Task};
 use super::declared::{CONFIRM_DELETION, Declared, Hint, News, Scan};
-use super::execute::Run;
 use super::lock::SupervisorLock;
 use super::notify::Manager;
+use super::run::Run;
 use super::seek::Seeker;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};

@@ -1,11 +1,12 @@
 //! The supervisor: it reads what is declared, sees what runs, plans, and executes. It owns no workload.
 //!
-//! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files),
-//! `watch.rs` (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories),
-//! `execute.rs` (effects), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs`
-//! (reports on disk), `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a
-//! new version in its place), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the commands
-//! that look without touching; `doctor.rs` tries what the host can do.
+//! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files), `watch.rs`
+//! (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories), `run.rs` (a run as it is
+//! known), `execute.rs` (effects), `seek.rs` (which processes fit), `attach.rs` (whose they are, taking them
+//! over), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs` (reports on disk),
+//! `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a new version in its
+//! place), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the commands that look without
+//! touching, by way of `survey.rs`; `doctor.rs` tries what the host can do.
 
 pub mod alarms;
 pub mod attach;
@@ -20,6 +21,7 @@ pub mod lock;
 pub mod notify;
 pub mod observed;
 pub mod preview;
+pub mod run;
 pub mod seek;
 pub mod status;
 pub mod survey;
