@@ -265,6 +265,27 @@ pub fn reap(pid: Pid) -> io::Result<Reaped> {
     })
 }
 
+/// Gives the pages of the main thread's stack back that nobody uses now (`MADV_DONTNEED`, madvise(2));
+/// used again, they come back as zeros. For a process that has done its deep work and waits from now on.
+/// In another thread it does nothing.
+#[inline(never)]
+pub fn release_unused_stack() {
+    /// More than the work so far can have used.
+    const DEPTH: usize = 1 << 20;
+    const PAGE: usize = 1 << 12;
+    if nix::unistd::gettid() != nix::unistd::getpid() {
+        return;
+    }
+    let here = 0_u8;
+    // Stacks grow downwards. A whole page is left for this call itself.
+    let end = (&raw const here).addr() / PAGE * PAGE - PAGE;
+    // SAFETY: what lies below the frame of the running function belongs to calls that have returned, so no
+    // reference points there. Below the main thread's stack the kernel keeps at least 128 MiB free of
+    // mappings (mmap_base), so the range holds nothing but this stack; what is not mapped is skipped. That
+    // it fails costs memory and nothing else.
+    unsafe { libc::madvise(ptr::without_provenance_mut(end - DEPTH), DEPTH, libc::MADV_DONTNEED) };
+}
+
 /// Makes this process deaf to what a terminal or an operator sends to whole groups (SIGHUP, SIGINT,
 /// SIGQUIT, SIGTERM, SIGPIPE), and keeps SIGCHLD pending for [`wait_for_child_signal`].
 ///

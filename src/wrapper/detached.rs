@@ -70,6 +70,8 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     };
     drop(ready);
     abort::at(Point::WorkloadReleased);
+    // From here on it waits, one of many: what setting up took is given back.
+    sys::release_unused_stack();
     match work {
         Work::Started(begun) => {
             record(&run, &wait(&begun, run_id_of(&run)));
