@@ -86,7 +86,8 @@ fn cpu_time_is_shared_as_the_weights_say() {
     let jobs = weights.map(|(name, _)| site.cgroup(name, &site.running(name)));
     jobs.iter().for_each(super::ground::Job::await_work);
     let [four, two, one] = shares(&jobs.each_ref(), Duration::from_secs(5))[..] else { panic!("three") };
-    let close = |ratio: f64, to: f64| (ratio / to - 1.0).abs() < 0.1;
+    // Told apart from every other order, also where little of the CPU is left for all three.
+    let close = |ratio: f64, to: f64| (ratio / to - 1.0).abs() < 0.25;
     assert!(close(four / one, 4.0) && close(two / one, 2.0), "{four:.1} : {two:.1} : {one:.1}");
 }
 
