@@ -273,6 +273,49 @@ fn a_refused_fork_is_one_alarm_and_the_start_is_owed() {
     site.term();
 }
 
+/// While the file named by `NO_MEMORY` exists, no process is made for want of memory (posix_spawn(3)).
+const NO_MEMORY: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <unistd.h>
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]) {
+    if (access(getenv("NO_MEMORY"), F_OK) == 0) return ENOMEM;
+    int (*real)() = dlsym(RTLD_NEXT, "posix_spawnp");
+    return real(pid, file, actions, attributes, arguments, environment);
+}
+"#;
+
+#[test]
+fn without_memory_for_a_wrapper_the_start_is_owed() {
+    let site = Site::new();
+    let (source, library, none) = (site.path("spawn.c"), site.path("spawn.so"), site.path("none"));
+    fs::write(&source, NO_MEMORY).expect("written");
+    let arguments = ["-shared", "-fPIC", "-w", "-o"].map(Path::new);
+    let made = Command::new("cc").args(arguments).args([&library, &source]).arg("-ldl").output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        return println!("SKIPPED without_memory_for_a_wrapper: no C compiler here");
+    }
+    let [library, file] = [&library, &none].map(|path| path.to_str().expect("UTF-8"));
+    site.start_with_env(&[("LD_PRELOAD", library), ("NO_MEMORY", file)]);
+    site.put("steady", &sleeper(""));
+    let steady = site.running("steady");
+    fs::write(&none, "").expect("written");
+    site.put("new", &sleeper(""));
+    assert_one_alarm(&site, "Cannot allocate memory", "memory");
+    await_true("nothing ran, so there is no run", || site.runs("new") == 0);
+    fs::remove_file(&none).expect("removed");
+    site.settle_by_scan();
+    site.await_log("over: no memory");
+    site.running("new");
+    assert_eq!(site.runs("new"), 1);
+    site.assert_untouched("steady", &steady);
+    site.term();
+}
+
 /// Cuts a record in half.
 fn damage(site: &Site, job: &str, live: &Live, name: &str) {
     let path = site.run_dir(job, live).join(name);
