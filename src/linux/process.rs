@@ -243,7 +243,8 @@ impl Stat {
         let name = name.to_vec();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        let session = fields.nth(1)?.parse().ok()?;
+        // -1 of a process that is just being released: then it is in none.
+        let session = u32::try_from(fields.nth(1)?.parse::<i64>().ok()?).unwrap_or(0);
         let flags = fields.nth(2)?.parse().ok()?;
         let user: u64 = fields.nth(4)?.parse().ok()?;
         let system: u64 = fields.next()?.parse().ok()?;
@@ -383,6 +384,8 @@ mod tests {
         assert_eq!((stat.session, stat.flags, stat.nice, stat.start_time), (70, 4_194_304, -5, 998_877));
         assert_eq!((stat.name.as_slice(), stat.is_kernel()), (&b"a) Z 1 (\xff\n"[..], false));
         assert_eq!(stat.cpu_ticks, 5 + 6);
+        let released = b"77 (a) X 0 -1 -1 0 -1 4194304 1 2 3 4 5 6 7 8 20 -5 0 0 998877 1 2";
+        assert_eq!(Stat::parse(released).map(|stat| (stat.session, stat.is_zombie())), Some((0, true)));
         text.truncate(40);
         assert_eq!(Stat::parse(&text), None);
         assert_eq!(Stat::parse(b""), None);
