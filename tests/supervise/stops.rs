@@ -34,7 +34,7 @@ fn what_ignores_its_signal_is_killed_after_the_timeout_with_its_children() {
 #[test]
 fn a_stop_in_progress_survives_the_supervisor_without_a_signal_too_many_or_too_few() {
     let site = Site::started();
-    let text = shell("[stop]\ntimeout = \"3s\"", IDLE_AND_DEAF);
+    let text = shell("[stop]\ntimeout = \"6s\"", IDLE_AND_DEAF);
     site.put("deaf", &text);
     let live = site.running("deaf");
     site.await_output("deaf", "ready");
