@@ -5,38 +5,9 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use ffrtmp::cli::ffrtmp::{Command, Ffrtmp};
 use ffrtmp::wrapper::{detached, hold};
-
-/// Runs media workloads that outlive whoever started them.
-#[derive(Parser)]
-#[command(name = "ffrtmp", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run a command under constraints (not part of this version yet)
-    #[command(disable_help_flag = true)]
-    Run {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
-    /// Govern a running process (not part of this version yet)
-    #[command(disable_help_flag = true)]
-    Attach {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
-    /// Keep the cgroup that this is started in, for jobs to live in: see ffrtmp-jobs.service
-    HoldCgroup {
-        /// Be the process that stays
-        #[arg(long, hide = true)]
-        stay: bool,
-    },
-}
 
 /// The wrapper itself failed, not the workload: as with env(1), nohup(1) and timeout(1).
 const FAILED: u8 = 125;
@@ -53,9 +24,10 @@ fn main() -> ExitCode {
             }
         };
     }
-    let name = match Cli::parse().command {
-        Command::Run { .. } => "run",
-        Command::Attach { .. } => "attach",
+    let name = match Ffrtmp::parse().command {
+        Command::Run(_) => "run",
+        Command::Attach(_) => "attach",
+        Command::Ps(_) => "ps",
         Command::HoldCgroup { stay: true } => hold::stay(),
         Command::HoldCgroup { stay: false } => {
             return match hold::begin() {
