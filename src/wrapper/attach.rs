@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::detached::failed;
+use super::child::failed;
 use crate::abort::{self, Point};
 use crate::linux::attach;
 use crate::linux::cgroup::{self, counters};

@@ -2,8 +2,12 @@
 //! It has no policy. If it dies, the workload lives on.
 
 mod attach;
+mod child;
 pub mod detached;
+pub mod files;
 pub mod hold;
+mod messages;
+pub mod run;
 
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
