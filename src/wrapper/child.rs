@@ -173,6 +173,11 @@ impl Child {
         let _ = process::current().and_then(|wrapper| process::kill_family(Some(&wrapper), &self.main));
     }
 
+    /// Whether a descendant is left, born or adopted. Those that have ended are reaped.
+    pub(super) fn leaves_something(&self) -> bool {
+        !no_child_is_left()
+    }
+
     /// Waits until no descendant is left, born or adopted.
     pub(super) fn reap_all(&self) {
         while let Ok(Some(pid)) = sys::peek_exit(true) {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use super::run::in_options;
 use crate::model::constraints::ConstraintStatus;
 use crate::model::job::Job;
 use crate::model::report::Report;
@@ -73,8 +74,10 @@ impl Messages {
         let lasted = report.duration_sec.map_or("unknown".into(), |seconds| format!("{seconds:.1}s"));
         self.say(&format!("Process exited: {how}, reason={reason}, duration={lasted}"));
         // What the line does not say already.
-        if reason != "success" && let Some(last) = report.events.last() {
-            self.say(&last.message);
+        if !["success", "error"].contains(&reason.as_str())
+            && let Some(last) = report.events.last()
+        {
+            self.say(&in_options(&last.message));
         }
     }
 

@@ -52,6 +52,9 @@ pub const INSTANCE: &str = "ffrtmp-cli";
 pub const JOB_VARIABLE: &str = "FFRTMP_JOB";
 const RUN_VARIABLE: &str = "FFRTMP_RUN_ID";
 
+/// How long the keeper may take to tidy up before nobody waits for it any more.
+const TIDY: Duration = Duration::from_millis(200);
+
 /// Between two attempts to write the last report.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -85,6 +88,8 @@ struct Told {
     report: Report,
     /// What to exit with, once it has ended.
     status: Option<u8>,
+    /// The keeper stays, for what the main process has left behind.
+    stays: bool,
 }
 
 /// Runs it, and gives what to exit with: the workload's code; 128 and the number of the signal that ended it;
@@ -188,8 +193,12 @@ impl Caller<'_> {
                     Ok(length) if length > 0 => self.last = serde_json::from_str(&line).ok().or(self.last),
                     _ => return self.keeper_lost(),
                 }
-                if let Some(Told { report, status: Some(status) }) = &self.last {
-                    return self.ended(report, *status);
+                if let Some(Told { report, status: Some(status), stays }) = &self.last {
+                    self.ended(report);
+                    if !stays {
+                        self.await_keeper();
+                    }
+                    return *status;
                 }
             } else if signalled
                 && let Ok(Some(info)) = signals.read_signal()
@@ -201,7 +210,16 @@ impl Caller<'_> {
         }
     }
 
-    fn ended(&self, report: &Report, status: u8) -> u8 {
+    /// The keeper tidies up. It is our child, and there may be nobody else to reap it.
+    fn await_keeper(&self) {
+        if let Some(Ok(Some(keeper))) = self.keeper.as_ref().map(PidFd::open)
+            && matches!(keeper.await_exit(TIDY), Ok(true))
+        {
+            let _ = self.keeper.as_ref().map(|keeper| sys::reap(keeper.pid));
+        }
+    }
+
+    fn ended(&self, report: &Report) {
         if report.started_at.is_none() && report.state == State::Failed {
             let why = report.events.last().map_or("it could not be started", |event| &event.message);
             self.messages.error(&in_options(why));
@@ -209,7 +227,6 @@ impl Caller<'_> {
             self.messages.exited(report);
         }
         self.print(report);
-        status
     }
 
     /// The keeper was killed. The workload goes on, and nobody sees its end.
@@ -229,8 +246,7 @@ impl Caller<'_> {
 
     /// What a signal to the one that was called means; a status if the wait is over.
     fn signalled(&self, signal: Signal) -> Option<u8> {
-        let detaches = [Signal::TERM, Signal::HUP].contains(&signal);
-        if detaches {
+        if [libc::SIGTERM, libc::SIGHUP].contains(&signal.number()) {
             return Some(self.detach(signal));
         }
         // At a terminal the workload has got it, too: it is in the same process group.
@@ -277,7 +293,7 @@ fn detached(by: Signal) -> String {
 }
 
 /// A start error in the words of the command line.
-fn in_options(text: &str) -> String {
+pub(super) fn in_options(text: &str) -> String {
     let words = [
         ("not started: ", ""),
         ("give its full path in exec.command", "give its full path"),
@@ -287,6 +303,7 @@ fn in_options(text: &str) -> String {
         ("exec.working_dir", "--workdir"),
         ("exec.user", "--user"),
         ("constraints.strict is set", "--strict is given"),
+        ("timeouts.run", "--timeout"),
     ];
     words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
@@ -312,7 +329,8 @@ fn keep(request: &Request, mut told: PipeWriter, messages: Messages, at_terminal
     let verdict = judge(&request.job, &exited.ended, stop, exited.evidence.as_ref());
     report.end(exited.at.wall, lasted, exited.observed_by, exited.usage, verdict);
     let mut written = request.files.ended(&report);
-    tell(&mut told, &report, Some(exit_status(&exited.ended, stop)));
+    let stays = written.is_err() || keeper.as_ref().is_some_and(|keeper| keeper.child.leaves_something());
+    tell(&mut told, &report, Some(exit_status(&exited.ended, stop)), stays);
     // The caller goes now, whatever is left to do.
     drop(told);
     while written.is_err() && keeper.is_some() {
@@ -326,8 +344,8 @@ fn keep(request: &Request, mut told: PipeWriter, messages: Messages, at_terminal
 }
 
 /// If nobody listens any more, the reports are on disk.
-fn tell(told: &mut PipeWriter, report: &Report, status: Option<u8>) {
-    let line = serde_json::to_vec(&Told { report: report.clone(), status });
+fn tell(told: &mut PipeWriter, report: &Report, status: Option<u8>, stays: bool) {
+    let line = serde_json::to_vec(&Told { report: report.clone(), status, stays });
     let _ = line.map(|mut line| {
         line.push(b'\n');
         told.write_all(&line)
@@ -387,10 +405,6 @@ fn begin<'a>(
         released: false,
         attached: None,
     };
-    let removed = |error| {
-        let _ = spec.cgroup.as_ref().map(cgroup::remove);
-        error
-    };
     let record = request.files.begin(&spec, messages);
     let prepared = plan(request, exec, &spec, at_terminal, stays_ignored).and_then(|plan| {
         let stdio = Stdio { input: input.as_fd(), output: output.as_fd(), error: error.as_fd() };
@@ -405,9 +419,18 @@ fn begin<'a>(
         note_start(report, started, began);
         request.files.changed(report, messages);
         messages.not_in_force(&started.constraints);
-        messages.say(&format!("Started PID {}", started.process.pid));
-        tell(told, report, None);
-        Ok((prepared.go()?, began))
+        tell(told, report, None, false);
+        // Before the workload says anything itself; but not of one that is not there.
+        let line = format!("Started PID {}", started.process.pid);
+        let early = is_there(request);
+        if early {
+            messages.say(&line);
+        }
+        let child = prepared.go()?;
+        if !early {
+            messages.say(&line);
+        }
+        Ok((child, began))
     });
     let (child, began) = match begun {
         Ok(begun) => begun,
@@ -417,11 +440,17 @@ fn begin<'a>(
             return Err(error);
         }
     };
+    drop((input, output, error));
     // All that the workload has from the caller is now its own. Should this fail, it is kept all the same.
     let _ = leave(told, record.as_ref().map(|(_, lock)| lock));
     child::leave_cgroup(child.cgroup.as_ref());
     sys::release_unused_stack();
     Ok(Keeper { request, messages, child, record, _tree: tree, began, stop: None, killed: false })
+}
+
+/// Whether there is a program of that name, as far as can be seen from here.
+fn is_there(request: &Request) -> bool {
+    request.program.contains('/') && std::path::Path::new(&request.program).exists()
 }
 
 fn null() -> io::Result<OwnedFd> {
