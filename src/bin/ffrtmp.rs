@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ffrtmp::cli::ffrtmp::{Command, Ffrtmp};
-use ffrtmp::cli::request::run_request;
-use ffrtmp::wrapper::{detached, hold, run};
+use ffrtmp::cli::request::{attach_request, run_request};
+use ffrtmp::wrapper::{attach, detached, hold, run};
 
 fn main() -> ExitCode {
     // One process like this lives per job: parsed by hand, it never touches the memory clap needs.
@@ -27,7 +27,10 @@ fn main() -> ExitCode {
             Ok(request) => run::main(&request),
             Err(problem) => refuse(&problem),
         },
-        Command::Attach(_) => refuse("attach is not part of this version yet"),
+        Command::Attach(args) => match attach_request(*args) {
+            Ok(request) => attach::main(&request),
+            Err(problem) => refuse(&problem),
+        },
         Command::Ps(_) => refuse("ps is not part of this version yet"),
         Command::HoldCgroup { stay: true } => hold::stay(),
         Command::HoldCgroup { stay: false } => match hold::begin() {

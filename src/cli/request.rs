@@ -1,11 +1,11 @@
-//! What `ffrtmp run` was asked for, from its options, a worker's job document, and the environment.
+//! What `ffrtmp run` and `ffrtmp attach` were asked for, from their options, a worker's job document, and the environment.
 
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::ffrtmp::{RunArgs, TellingArgs};
+use super::ffrtmp::{AttachArgs, RunArgs, TellingArgs};
 use super::layout;
 use super::options::{job_of, shown_program};
 use crate::config::paths::Layout;
@@ -17,6 +17,7 @@ use crate::model::job::Workload;
 use crate::runs::reports::Reports;
 use crate::worker::document::{self, Document};
 use crate::worker::result::result;
+use crate::wrapper::attach;
 use crate::wrapper::files::{Files, Render};
 use crate::wrapper::run::Request;
 
@@ -51,16 +52,21 @@ pub fn run_request(args: RunArgs) -> Result<Request, String> {
     }
     let mut environment: Vec<(OsString, OsString)> = env::vars_os().collect();
     if let Workload::Exec(exec) = &mut job.workload {
-        exec.working_dir = args.start.workdir.as_deref().map(std::path::absolute).transpose().map_err(|error| {
-            format!("--workdir: {error}")
-        })?;
+        exec.working_dir = args
+            .start
+            .workdir
+            .as_deref()
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(|error| format!("--workdir: {error}"))?;
         set_all(&mut environment, user_variables(exec.user.as_deref()));
         set_all(&mut environment, exec.env.iter().map(|(key, value)| (key.into(), value.into())));
     }
     for assignment in args.start.env {
         set_all(&mut environment, [assigned(&assignment)?]);
     }
-    let path = environment.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| path.to_string_lossy());
+    let path =
+        environment.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| path.to_string_lossy());
     let program = argv.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     let program = shown_program(&program, path.as_deref());
     let cgroup = choice(&args.constraints.cgroup);
@@ -81,6 +87,30 @@ pub fn run_request(args: RunArgs) -> Result<Request, String> {
     })
 }
 
+/// What is to be taken over.
+///
+/// # Errors
+/// What is wrong, a line each, with the option and the value.
+pub fn attach_request(args: AttachArgs) -> Result<attach::Request, String> {
+    let mut file = JobFile::default();
+    args.identity.overlay(&mut file).map_err(|error| error.to_string())?;
+    args.constraints.overlay(file.constraints.get_or_insert_default());
+    let id = args.identity.job_id;
+    let home = layout(args.telling.root.clone());
+    let at = home.clone().unwrap_or_else(|_| Layout::under(Path::new("/nonexistent")));
+    let job = job_of(id.as_deref(), file, Vec::new(), &at).map_err(|error| error.to_string())?;
+    Ok(attach::Request {
+        pid: args.pid,
+        job,
+        relocate: !args.no_move,
+        restore: args.restore,
+        cgroup: choice(&args.constraints.cgroup),
+        files: files(&args.telling, home.as_ref().ok(), id.is_some(), None)?,
+        json: args.telling.json,
+        quiet: args.telling.quiet,
+    })
+}
+
 /// What is kept, and where.
 fn files(
     telling: &TellingArgs,
@@ -91,7 +121,12 @@ fn files(
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|error| format!("--report: {error}"));
     let file = telling.report.as_ref().map(absolute).transpose()?;
     let Some(home) = home else {
-        return Ok(Files { runs: Err("HOME is not set: set it, or give --root".into()), reports: None, file, form });
+        return Ok(Files {
+            runs: Err("HOME is not set: set it, or give --root".into()),
+            reports: None,
+            file,
+            form,
+        });
     };
     let cli = home.of_command_line();
     let reports = named.then(|| Reports { folder: cli.reports(), keep: KEEP });

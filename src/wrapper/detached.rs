@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::attach;
 use super::child::{self, Child, failed};
+use super::observe::{self, Observed};
 use crate::abort::{self, Point};
 use crate::linux::cgroup;
 use crate::linux::spawn::{Manner, Plan, Stdio};
@@ -25,7 +25,7 @@ use crate::model::ids::RunId;
 use crate::model::job::{Exec, Output, Workload};
 use crate::model::signal::Signal;
 use crate::runs::dir::RunDir;
-use crate::runs::record::{Exited, Spec};
+use crate::runs::record::{Exited, Spec, Started};
 
 /// Where the journal takes streams (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/stdout";
@@ -87,7 +87,7 @@ enum Work {
     /// A workload that it has started.
     Started(Box<Child>),
     /// A process that somebody else started.
-    Observed(Box<attach::Observed>),
+    Observed(Box<Observed>),
 }
 
 /// A start that failed, of which run.
@@ -121,7 +121,10 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure>
     abort::at(Point::SpecRead);
     let begun = match &spec.job.workload {
         Workload::Exec(exec) => start(run, &spec, exec, &null).map(|begun| Work::Started(begun.into())),
-        Workload::Attach(_) => attach::begin(run, &spec).map(|observed| Work::Observed(observed.into())),
+        Workload::Attach(_) => {
+            let record = |started: &Started| run.write_started(started);
+            observe::begin(&spec, record).map(|observed| Work::Observed(observed.into()))
+        }
     };
     begun
         .inspect(|_| child::leave_cgroup(spec.cgroup.as_ref()))

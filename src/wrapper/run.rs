@@ -141,7 +141,7 @@ fn wrapped() -> Option<String> {
 }
 
 /// The signals that the one that was called has its own answer to. One that is ignored (nohup(1)) stays so.
-fn caught() -> io::Result<SignalFd> {
+pub(super) fn caught() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in [Raw::SIGTERM, Raw::SIGHUP, Raw::SIGINT, Raw::SIGQUIT] {
         if !ignored().contains(&(signal as i32)) {
@@ -250,9 +250,12 @@ impl Caller<'_> {
             return Some(self.detach(signal));
         }
         // At a terminal the workload has got it, too: it is in the same process group.
-        if !self.at_terminal && let Some(process) = self.workload() {
+        if !self.at_terminal
+            && let Some(process) = self.workload()
+        {
             // If it is gone, its end is about to be told.
-            let _ = PidFd::open(&process).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(signal)));
+            let _ =
+                PidFd::open(&process).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(signal)));
         }
         None
     }
@@ -312,7 +315,8 @@ pub(super) fn in_options(text: &str) -> String {
 fn keep(request: &Request, mut told: PipeWriter, messages: Messages, at_terminal: bool) {
     let now = clock::now();
     let run_id = new_run_id(now, None);
-    let mut report = Report::starting(&request.job, run_id.clone(), 0, now.wall, "started by ffrtmp run".into());
+    let mut report =
+        Report::starting(&request.job, run_id.clone(), 0, now.wall, "started by ffrtmp run".into());
     let begun = begin(request, &mut report, now, messages, at_terminal, &mut told);
     let (mut keeper, exited) = match begun {
         Ok(mut keeper) => {
@@ -457,7 +461,7 @@ fn null() -> io::Result<OwnedFd> {
     sys::inherited(File::options().read(true).write(true).open("/dev/null")?.as_raw_fd())
 }
 
-fn open_tree(choice: Choice) -> Tree {
+pub(super) fn open_tree(choice: Choice) -> Tree {
     let asked = cgroup::Request { choice, parent: None, instance: INSTANCE };
     cgroup::open(&asked).map_or_else(Tree::None, |survey| survey.tree)
 }
@@ -550,10 +554,13 @@ impl Keeper<'_> {
         let (pid, signal) = (self.child.main.pid, self.request.job.stop.signal);
         let text = if self.stop.is_none() {
             self.stop = Some(StopReason::Timeout);
-            let sent = PidFd::open(&self.child.main).and_then(|found| found.map_or(Ok(false), |p| p.send(signal)));
+            let sent =
+                PidFd::open(&self.child.main).and_then(|found| found.map_or(Ok(false), |p| p.send(signal)));
             match sent {
                 Ok(_) => format!("{signal} sent to pid {pid}: it ran longer than the time-out"),
-                Err(error) => format!("it ran longer than the time-out, and {signal} cannot be sent: {error}"),
+                Err(error) => {
+                    format!("it ran longer than the time-out, and {signal} cannot be sent: {error}")
+                }
             }
         } else {
             self.killed = true;
