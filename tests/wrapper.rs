@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ffrtmp::linux::cgroup::mounts::Mounts;
 use ffrtmp::linux::clock;
@@ -31,19 +31,11 @@ use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "shared/wait.rs"]
+mod wait;
 
-/// Looks until there is something to see.
-fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use wait::{DEADLINE, await_some};
 
 /// A place for runs, and the spec of one that a test changes as it likes.
 struct Place {

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Site, await_within, events};
+use crate::harness::{Site, events};
+use crate::wait::await_within;
 
 /// Forty encoders begin at once, beside all other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
