@@ -122,6 +122,11 @@ const DAEMON: &str = "(setsid sh -c 'trap \"echo obeys; exit\" TERM; echo daemon
 /// The same, and ignores its signal.
 const DEAF_DAEMON: &str = "(setsid sh -c 'trap \"\" TERM; echo daemon $$; sleep 1000; :' &)\n";
 
+/// Its time: whoever is to obey has plenty, also on a slow machine.
+fn patience(daemon: &str) -> &'static str {
+    if daemon == DEAF_DAEMON { "[stop]\ntimeout = \"1s\"" } else { "[stop]\ntimeout = \"30s\"" }
+}
+
 /// The daemon that a job has printed the number of.
 fn daemon_of(site: &Site, job: &str) -> ProcessIdentity {
     await_some("its daemon", || {
@@ -138,7 +143,7 @@ fn daemons_are_found_and_end_with_their_job() {
         fs::write(site.path("supervisor.toml"), settings).expect("written");
         site.start();
         let text = |keys: &str, daemon: &str, main: &str| {
-            shell(&format!("{keys}\n[stop]\ntimeout = \"1s\""), &format!("{daemon}{main}"))
+            shell(&format!("{keys}\n{}", patience(daemon)), &format!("{daemon}{main}"))
         };
         site.put("stopped", &text("", DAEMON, "exec sleep 1000"));
         site.put("deaf", &text("", DEAF_DAEMON, "exec sleep 1000"));
@@ -167,7 +172,7 @@ fn what_is_left_of_a_run_without_a_wrapper_gets_its_signal_and_its_time_too() {
             "SKIPPED {test}: no cgroups of version 1 here, and only a cgroup knows what is left"
         );
     }
-    let text = |daemon: &str| shell("[stop]\ntimeout = \"1s\"", &format!("{daemon}exec sleep 1000"));
+    let text = |daemon: &str| shell(patience(daemon), &format!("{daemon}exec sleep 1000"));
     site.put("orderly", &text(DAEMON));
     site.put("deaf", &text(DEAF_DAEMON));
     site.put("unseen", &text(DAEMON));
