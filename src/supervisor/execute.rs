@@ -141,20 +141,7 @@ impl Daemon {
             released: false,
             target: spec.attached.as_ref().map(|attached| attached.process.clone()),
         };
-        let mut run = Run {
-            seen,
-            dir,
-            spec,
-            started: None,
-            ended: None,
-            unrecorded: false,
-            report,
-            workload: None,
-            orphan: None,
-            watch: None,
-            filed: false,
-            followed: false,
-        };
+        let mut run = Run::new(seen, dir, spec, report);
         let failed = match failed {
             Some(error) => Some(error),
             None => match wrapper::launch(&self.wrapper, &run.dir, lock) {

@@ -76,6 +76,24 @@ impl Drop for Run {
 }
 
 impl Run {
+    /// A run of which no more is known than what was recorded before its start.
+    pub(super) fn new(seen: Observed, dir: RunDir, spec: Spec, report: Report) -> Self {
+        Self {
+            seen,
+            dir,
+            spec,
+            started: None,
+            ended: None,
+            unrecorded: false,
+            report,
+            workload: None,
+            orphan: None,
+            watch: None,
+            filed: false,
+            followed: false,
+        }
+    }
+
     /// A run that another supervisor left.
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
@@ -88,21 +106,8 @@ impl Run {
             });
         // An edit may have been recorded, and not been reported any more.
         report.describe(&spec.job);
-        let seen = sighting.observed(filed);
-        let mut run = Self {
-            seen,
-            dir,
-            spec,
-            started: None,
-            ended: None,
-            unrecorded: false,
-            report,
-            workload: None,
-            orphan: None,
-            watch: None,
-            filed,
-            followed: false,
-        };
+        let mut run = Self::new(sighting.observed(filed), dir, spec, report);
+        run.filed = filed;
         run.absorb(sighting);
         run
     }
