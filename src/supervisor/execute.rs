@@ -127,11 +127,7 @@ impl Daemon {
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);
-        let mut report =
-            Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
-        if let Some(attached) = &spec.attached {
-            report.command.clone_from(&attached.command);
-        }
+        let report = Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
         let seen = Observed {
             id: run_id.clone(),
             job: Arc::clone(&job),

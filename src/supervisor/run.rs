@@ -77,7 +77,10 @@ impl Drop for Run {
 
 impl Run {
     /// A run of which no more is known than what was recorded before its start.
-    pub(super) fn new(seen: Observed, dir: RunDir, spec: Spec, report: Report) -> Self {
+    pub(super) fn new(seen: Observed, dir: RunDir, spec: Spec, mut report: Report) -> Self {
+        if let Some(attached) = &spec.attached {
+            report.command.clone_from(&attached.command);
+        }
         Self {
             seen,
             dir,
