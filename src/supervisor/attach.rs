@@ -11,7 +11,6 @@ use tracing::{info, warn};
 
 use super::daemon::Daemon;
 use super::declared::Declared;
-use super::execute::new_run_id;
 use super::run::Run;
 use super::seek::{Found, Seeker};
 use crate::abort::{self, Point};
@@ -19,13 +18,12 @@ use crate::linux::attach;
 use crate::linux::clock;
 use crate::linux::process::PidFd;
 use crate::model::exit::{Stage, StartError};
-use crate::model::history::StartHistory;
 use crate::model::ids::JobId;
 use crate::model::job::{Attach, Job, Workload};
 use crate::model::process::ProcessIdentity;
 use crate::model::signal::Signal;
 use crate::reconcile::plan::{Quarry, Wanted};
-use crate::runs::record::{Spec, VERSION};
+use crate::runs::record::Spec;
 
 /// How long a wrapper that was sent SIGKILL has to be gone.
 const DYING: Duration = Duration::from_secs(1);
@@ -186,29 +184,6 @@ impl Daemon {
     pub(super) fn refuse(&mut self, job: &Arc<Job>, why: String) -> io::Result<()> {
         let error = StartError { stage: Stage::Attach, errno: None, detail: why };
         self.begin(self.spec_of(job), "looking for its process", Some(error))
-    }
-
-    fn spec_of(&self, job: &Arc<Job>) -> Spec {
-        let now = clock::now();
-        Spec {
-            version: VERSION,
-            run_id: new_run_id(
-                now,
-                self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id)),
-            ),
-            boot_id: self.boot_id.clone(),
-            created: now,
-            job: (**job).clone(),
-            environment: Vec::new(),
-            log: self.layout.logs().join(format!("{}.log", job.id)),
-            history: StartHistory::default(),
-            open_files: None,
-            cgroup: None,
-            limits: Vec::new(),
-            released: false,
-            before: None,
-            attached: None,
-        }
     }
 
     /// Lets a process go: its wrapper first, which only watches, then what was changed is restored.

@@ -79,12 +79,11 @@ impl Daemon {
     }
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
-        let now = clock::now();
-        let run_id = new_run_id(now, self.run_of(&job.id).map(|run| &run.seen.id));
-        history.recent.push(now.boot);
+        let spec = self.spec_of(job);
+        history.recent.push(spec.created.boot);
         let environment = match job.exec() {
             Some(exec) => {
-                environment::build(&job.id, &run_id, exec, &self.settings.pass, std::env::vars_os())
+                environment::build(&job.id, &spec.run_id, exec, &self.settings.pass, std::env::vars_os())
             }
             None => Ok(Vec::new()),
         };
@@ -102,23 +101,30 @@ impl Daemon {
             Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
         };
         abort::at(Point::LimitsSet);
-        let spec = Spec {
+        let spec = Spec { environment, history, open_files: self.open_files, cgroup, limits, ..spec };
+        self.begin(spec, why.describe(), failed)
+    }
+
+    /// What is recorded of each new run of a job, whether its workload is started or taken over.
+    pub(super) fn spec_of(&self, job: &Job) -> Spec {
+        let now = clock::now();
+        let last = self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id));
+        Spec {
             version: VERSION,
-            run_id,
+            run_id: new_run_id(now, last),
             boot_id: self.boot_id.clone(),
             created: now,
-            job: (**job).clone(),
-            environment,
+            job: job.clone(),
+            environment: Vec::new(),
             log: self.layout.logs().join(format!("{}.log", job.id)),
-            history,
-            open_files: self.open_files,
-            cgroup,
-            limits,
+            history: StartHistory::default(),
+            open_files: None,
+            cgroup: None,
+            limits: Vec::new(),
             released: false,
             before: None,
             attached: None,
-        };
-        self.begin(spec, why.describe(), failed)
+        }
     }
 
     /// Records a run and starts its wrapper; if it already failed, only records that.
@@ -653,7 +659,7 @@ fn may_be_granted(status: &ConstraintStatus) -> bool {
 }
 
 /// An id that no other run has. `last` is the run of the job before this one.
-pub(super) fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
+fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
     let (ms, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
     last.map_or_else(|| RunId::new(ms, random), |last| RunId::after(last, ms, random))
 }
