@@ -151,7 +151,7 @@ impl Daemon {
     }
 
     /// Has attach jobs planned, and the runs of those that govern all that fit.
-    pub(super) fn mark_rules(&mut self, rules: impl IntoIterator<Item = JobId>) {
+    fn mark_rules(&mut self, rules: impl IntoIterator<Item = JobId>) {
         for rule in rules {
             let all = matches!(self.declared.wanted(&rule), Wanted::Run(job) if job.attach().is_some_and(|a| a.all));
             if all {
@@ -192,11 +192,7 @@ impl Daemon {
         let (Some(started), Some(attached)) = (run.started.clone(), run.spec.attached.clone()) else {
             return Ok(());
         };
-        if !run.spec.released {
-            let spec = Spec { released: true, ..run.spec.clone() };
-            run.dir.write_spec(&spec)?;
-            (run.spec, run.seen.released) = (spec, true);
-        }
+        run.record_release()?;
         abort::at(Point::LetGoRecorded);
         if let Some(wrapper) = PidFd::open(&started.wrapper)? {
             wrapper.send(Signal::KILL)?;
@@ -230,7 +226,7 @@ impl Daemon {
     }
 
     /// A process is nobody's any more: other jobs may wait for it.
-    pub(super) fn free(&mut self) {
+    fn free(&mut self) {
         let rules: Vec<JobId> = rules(&self.declared).into_keys().collect();
         self.mark_rules(rules);
     }

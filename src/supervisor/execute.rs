@@ -338,10 +338,8 @@ impl Daemon {
 
     fn release(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        let spec = Spec { released: true, ..run.spec.clone() };
-        run.dir.write_spec(&spec)?;
+        run.record_release()?;
         abort::at(Point::ReleaseRecorded);
-        (run.spec, run.seen.released) = (spec, true);
         let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
         info!(job = %job, run = %run.seen.id, "{text}");
         run.report.event(clock::now().wall, State::Running, text.into());
