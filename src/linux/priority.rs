@@ -390,7 +390,7 @@ pub(super) fn io_priority_of(class: Option<IoClass>) -> i32 {
 }
 
 /// What ioprio_get(2) gave. Without a class the level means nothing; older kernels tell one all the same.
-fn io_class_of(value: i32) -> Option<IoClass> {
+pub(super) fn io_class_of(value: i32) -> Option<IoClass> {
     let level = (value & 7) as u8;
     match value >> IO_CLASS_SHIFT & 7 {
         1 => Some(IoClass::Realtime(level)),
