@@ -22,12 +22,6 @@ const MAX_PASSES: usize = 16;
 const ATTRIBUTES: [ConstraintName; 4] =
     [ConstraintName::Nice, ConstraintName::OomScoreAdj, ConstraintName::Cpus, ConstraintName::IoClass];
 
-/// Whether a constraint is (or, for `cpus`, can be) an attribute of processes, and not only of a cgroup.
-#[must_use]
-pub fn is_attribute(name: ConstraintName) -> bool {
-    ATTRIBUTES.contains(&name)
-}
-
 /// What went wrong when a process set itself up before exec.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempt {

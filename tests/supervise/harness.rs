@@ -425,6 +425,13 @@ impl Site {
         serde_json::from_value(started["wrapper"].clone()).expect("an identity")
     }
 
+    /// Ends the wrapper of a run, and nothing else.
+    pub fn kill_wrapper(&self, job: &str, live: &Live) {
+        let wrapper = self.wrapper(job, live);
+        send(&wrapper, Signal::KILL);
+        await_true("the wrapper is gone", || !lives(&wrapper));
+    }
+
     pub fn record(&self, job: &str, live: &Live, name: &str) -> Value {
         let bytes = fs::read(self.run_dir(job, live).join(name)).expect("a record");
         serde_json::from_slice(&bytes).expect("a record")

@@ -8,15 +8,12 @@ use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, names, nice_of_threads, send, shell,
-    sleeper,
+    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, names, nice_of_threads, shell, sleeper,
 };
 
 /// Ends a run's processes while no supervisor runs, its wrapper first, so that nobody records an exit.
 fn end_unseen(site: &Site, job: &str, live: &Live) {
-    let wrapper = site.wrapper(job, live);
-    send(&wrapper, Signal::KILL);
-    await_true("the wrapper is gone", || !lives(&wrapper));
+    site.kill_wrapper(job, live);
     live.signal(Signal::KILL);
     live.await_end();
 }
