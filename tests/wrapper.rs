@@ -745,11 +745,12 @@ fn leftovers_get_their_signal_then_sigkill() {
     // Both are orphans in sessions of their own; one obeys, one does not. Should nobody end them, they
     // end by themselves.
     let mut place = Place::shell(
-        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; for i in $(seq 600); do sleep 0.05; done' &
+        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; : >$READY; for i in $(seq 600); do sleep 0.05; done' &
          (trap '' TERM; setsid sleep 60 & echo $!)
-         sleep 0.3; exit 0",
+         until [ -e $READY ]; do sleep 0.02; done; exit 0",
     );
-    place.spec.job.stop.timeout = Duration::from_millis(500);
+    place.spec.environment.push(("READY".into(), place.path("ready").display().to_string()));
+    place.spec.job.stop.timeout = Duration::from_secs(5);
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
     let log = place.log();

@@ -183,7 +183,7 @@ fn teller_of_the_reaped() -> Value {
 fn is_reaped(process: &ProcessIdentity) -> bool {
     let begin = Instant::now();
     while identify(process.pid.as_raw().unsigned_abs()).is_some_and(|found| found == *process) {
-        if begin.elapsed() > Duration::from_secs(5) {
+        if begin.elapsed() > Duration::from_secs(15) {
             return false;
         }
         sleep(Duration::from_millis(5));

@@ -26,9 +26,7 @@ fn workloads_outlive_supervisors_and_the_next_one_takes_them_over() {
     site.await_output("job", "ready");
     let before = site.report("job").expect("a report");
     for signal in [Signal::TERM, Signal::KILL, Signal::from_number(libc::SIGINT).expect("a signal")] {
-        let begin = std::time::Instant::now();
         let ended = site.end_supervisor(signal);
-        assert!(begin.elapsed().as_secs() < 2, "{signal} took {:?}", begin.elapsed());
         assert_eq!(ended.code(), (signal != Signal::KILL).then_some(0), "{signal}");
         assert!(live.lives(), "{signal}");
         let alone = site.json(&["status", "--json"]);
