@@ -11,6 +11,8 @@
 //! | [`linux`] | The kernel's side: process identity, priorities, spawning |
 //! | [`wrapper`] | The small process that is the parent of one workload |
 //! | [`supervisor`] | The loop: watch, observe, plan, execute, report |
+//! | [`worker`] | The documents that worker agents exchange with their master. Pure |
+//! | [`cli`] | The command line of `ffrtmp`: options, and the job that they come to |
 //! | [`telemetry`] | Log lines |
 //! | [`abort`] | Where tests end a process; nothing, in a release |
 //!
@@ -29,6 +31,7 @@
 //! | `supervisor.lock` | the supervisor: one per state |
 
 pub mod abort;
+pub mod cli;
 pub mod config;
 pub mod lint;
 pub mod linux;
@@ -37,4 +40,5 @@ pub mod reconcile;
 pub mod runs;
 pub mod supervisor;
 pub mod telemetry;
+pub mod worker;
 pub mod wrapper;

@@ -19,6 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("linux", &["model"]),
     ("wrapper", &["abort", "model", "runs", "linux"]),
     ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
+    ("worker", &["model", "config"]),
+    ("cli", &["model", "config", "runs", "lint", "linux", "worker", "wrapper"]),
 ];
 
 /// Files (or folders) whose results depend on their arguments alone.
@@ -34,6 +36,7 @@ const PURE: &[&str] = &[
     "config/suggest.rs",
     "lint/ffmpeg.rs",
     "runs/record.rs",
+    "worker/",
 ];
 
 /// What a pure file may not mention: the world, and the clocks.

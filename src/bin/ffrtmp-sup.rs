@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::Parser;
+use ffrtmp::cli::ffrtmp_sup::{Command, FfrtmpSup, LogLines};
+use ffrtmp::cli::layout;
 use ffrtmp::config::load::{self, Trust};
-use ffrtmp::config::paths::{Layout, UserDirs};
+use ffrtmp::config::paths::Layout;
 use ffrtmp::config::problem::Level;
-use ffrtmp::config::schema::{FileKind, json_schema_of};
+use ffrtmp::config::schema::json_schema_of;
 use ffrtmp::config::settings::Settings;
 use ffrtmp::lint::check::check_supervisor;
 use ffrtmp::lint::diagnostic::Diagnostic;
@@ -24,136 +26,8 @@ use ffrtmp::telemetry::{self, LogFormat};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Declarative, non-owning supervision of media workloads.
-#[derive(Parser)]
-#[command(version, max_term_width = 100)]
-struct Cli {
-    /// Keep everything under this folder: DIR/jobs.d, DIR/profiles.d, DIR/state, DIR/run.
-    #[arg(long, value_name = "DIR", global = true)]
-    root: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the jobs that the folder declares, until SIGTERM or SIGINT; the workloads run on.
-    Supervise {
-        /// The wrapper program. Default: `wrapper` of supervisor.toml, or ffrtmp beside this program.
-        #[arg(long, value_name = "PATH")]
-        wrapper: Option<PathBuf>,
-        /// A cgroup that was delegated to us, by its path in the hierarchy, such as
-        /// /system.slice/ffrtmp-jobs.service. Default: the one this program is in.
-        #[arg(long, value_name = "PATH")]
-        cgroup_parent: Option<PathBuf>,
-        /// How log lines look. Default: the journal if standard error leads there, else human.
-        #[arg(long, value_name = "FORMAT")]
-        log_format: Option<LogLines>,
-    },
-    /// Show what the supervisor would do, and why. Exit 0: nothing, 3: changes, 1: errors.
-    Plan {
-        /// Files that are not in force yet: a folder with jobs.d in it, or a folder of job files.
-        folder: Option<PathBuf>,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show what runs and what does not.
-    Status {
-        /// Only this job, with all that is known of it.
-        job: Option<String>,
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
-        /// Keep looking, until interrupted.
-        #[arg(long)]
-        watch: bool,
-    },
-    /// Try which limits this host can keep. Exit 0: all, 1: not all.
-    Doctor {
-        /// Print one JSON document.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Check files: jobs, profiles, supervisor.toml.
-    Validate(ValidateArgs),
-    /// Explain the code of an error or a warning; without one, list all.
-    Explain {
-        /// Such as unknown-key.
-        code: Option<String>,
-    },
-    /// Print the JSON schema of a kind of file, for editors.
-    Schema {
-        /// Which kind of file.
-        kind: Kind,
-    },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogLines {
-    Human,
-    Json,
-}
-
-#[derive(clap::Args)]
-struct ValidateArgs {
-    /// Files, folders, or - for standard input; without, the configured folders.
-    paths: Vec<PathBuf>,
-    /// What the files are; else told from folder and name.
-    #[arg(long)]
-    kind: Option<Kind>,
-    /// The name the file is going to have, if it has a temporary one.
-    #[arg(long = "as", value_name = "NAME")]
-    as_name: Option<String>,
-    /// Warnings fail, too.
-    #[arg(long)]
-    strict: bool,
-    /// How to print what was found.
-    #[arg(long, default_value = "human")]
-    format: OutputFormat,
-    /// Check this machine as well: programs, users, folders, devices, controllers, encoders.
-    #[arg(long)]
-    host: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Kind {
-    Job,
-    Profile,
-    Supervisor,
-}
-
-impl From<Kind> for FileKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Job => Self::Job,
-            Kind::Profile => Self::Profile,
-            Kind::Supervisor => Self::Supervisor,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum OutputFormat {
-    Human,
-    Json,
-    Sarif,
-    Github,
-}
-
-impl From<OutputFormat> for Format {
-    fn from(format: OutputFormat) -> Self {
-        match format {
-            OutputFormat::Human => Self::Human,
-            OutputFormat::Json => Self::Json,
-            OutputFormat::Sarif => Self::Sarif,
-            OutputFormat::Github => Self::Github,
-        }
-    }
-}
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = FfrtmpSup::parse();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
         // Whoever reads us has seen enough.
@@ -169,7 +43,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn run(cli: Cli) -> anyhow::Result<u8> {
+fn run(cli: FfrtmpSup) -> anyhow::Result<u8> {
     match cli.command {
         Command::Supervise { wrapper, cgroup_parent, log_format } => {
             // Wrappers run in `/`, and the kernel tells its events with whole paths.
@@ -234,6 +108,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             writeln!(io::stdout(), "{schema}")?;
             Ok(0)
         }
+        Command::Sla(_) => anyhow::bail!("sla is not part of this version yet"),
+        Command::Convert(_) => anyhow::bail!("convert is not part of this version yet"),
     }
 }
 
@@ -302,21 +178,4 @@ fn explain(code: Option<&str>) -> anyhow::Result<u8> {
             anyhow::bail!("there is no code {code:?}{near}")
         }
     }
-}
-
-fn layout(root: Option<PathBuf>) -> anyhow::Result<Layout> {
-    if let Some(root) = root {
-        return Ok(Layout::under(&root));
-    }
-    if nix::unistd::geteuid().is_root() {
-        return Ok(Layout::of_root());
-    }
-    let var = |name| std::env::var_os(name).map(PathBuf::from);
-    let dirs = UserDirs {
-        home: var("HOME"),
-        config: var("XDG_CONFIG_HOME"),
-        state: var("XDG_STATE_HOME"),
-        runtime: var("XDG_RUNTIME_DIR"),
-    };
-    Layout::of_user(&dirs).ok_or_else(|| anyhow::anyhow!("HOME is not set: set it, or give --root"))
 }

@@ -5,41 +5,10 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use ffrtmp::wrapper::{detached, hold};
-
-/// Runs media workloads that outlive whoever started them.
-#[derive(Parser)]
-#[command(name = "ffrtmp", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run a command under constraints (not part of this version yet)
-    #[command(disable_help_flag = true)]
-    Run {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
-    /// Govern a running process (not part of this version yet)
-    #[command(disable_help_flag = true)]
-    Attach {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        rest: Vec<OsString>,
-    },
-    /// Keep the cgroup that this is started in, for jobs to live in: see ffrtmp-jobs.service
-    HoldCgroup {
-        /// Be the process that stays
-        #[arg(long, hide = true)]
-        stay: bool,
-    },
-}
-
-/// The wrapper itself failed, not the workload: as with env(1), nohup(1) and timeout(1).
-const FAILED: u8 = 125;
+use clap::Parser;
+use ffrtmp::cli::ffrtmp::{Command, Ffrtmp};
+use ffrtmp::cli::request::{attach_request, run_request};
+use ffrtmp::wrapper::{attach, detached, hold, run};
 
 fn main() -> ExitCode {
     // One process like this lives per job: parsed by hand, it never touches the memory clap needs.
@@ -53,22 +22,32 @@ fn main() -> ExitCode {
             }
         };
     }
-    let name = match Cli::parse().command {
-        Command::Run { .. } => "run",
-        Command::Attach { .. } => "attach",
+    match Ffrtmp::parse().command {
+        Command::Run(args) => match run_request(*args) {
+            Ok(request) => run::main(&request),
+            Err(problem) => refuse(&problem),
+        },
+        Command::Attach(args) => match attach_request(*args) {
+            Ok(request) => attach::main(&request),
+            Err(problem) => refuse(&problem),
+        },
+        Command::Ps(_) => refuse("ps is not part of this version yet"),
         Command::HoldCgroup { stay: true } => hold::stay(),
-        Command::HoldCgroup { stay: false } => {
-            return match hold::begin() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(problem) => {
-                    eprintln!("ffrtmp hold-cgroup: {problem}");
-                    ExitCode::from(FAILED)
-                }
-            };
-        }
-    };
-    eprintln!("ffrtmp {name} is not part of this version yet; declare a job file, see ffrtmp-sup --help");
-    ExitCode::from(FAILED)
+        Command::HoldCgroup { stay: false } => match hold::begin() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                eprintln!("ffrtmp hold-cgroup: {problem}");
+                ExitCode::from(run::FAILED)
+            }
+        },
+    }
+}
+
+fn refuse(problem: &str) -> ExitCode {
+    for line in problem.lines() {
+        eprintln!("Error: {line}");
+    }
+    ExitCode::from(run::FAILED)
 }
 
 /// `--run-dir DIR --lock-fd N --ready-fd M`

@@ -68,6 +68,13 @@ impl Layout {
         }
     }
 
+    /// The same, with the state of what the command line started (`ffrtmp run`, `ffrtmp attach`):
+    /// `<state>/cli`, in the same form. The supervisor, which ends what no file declares, never looks there.
+    #[must_use]
+    pub fn of_command_line(&self) -> Self {
+        Self { state: self.state.join("cli"), ..self.clone() }
+    }
+
     /// `<state>/reports`: the newest report of each job.
     #[must_use]
     pub fn reports(&self) -> PathBuf {

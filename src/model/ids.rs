@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Longest job name, and longest instance name, in bytes.
 pub const MAX_NAME: usize = 64;
 
+/// Longest name that a command line may give, in bytes: a file's name has to have room for more.
+pub const MAX_GIVEN: usize = 128;
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -23,6 +26,13 @@ pub enum NameError {
     /// The name holds a character outside `a-z 0-9 . _ -`.
     #[error("the name holds {0:?}; a-z, 0-9, '.', '_' and '-' are allowed")]
     BadCharacter(char),
+    /// A name given on a command line is longer than [`MAX_GIVEN`] bytes, starts with no letter or digit, or
+    /// holds a character that no name may hold.
+    #[error(
+        "a name of at most {MAX_GIVEN} letters, digits and any of . _ - @ : + = is needed, and a letter or digit \
+         in front"
+    )]
+    BadGiven,
 }
 
 /// Checks one name against `[a-z0-9][a-z0-9._-]{0,63}`.
@@ -69,6 +79,34 @@ impl JobId {
         Ok(Self(format!("{stem}@{entry}").into()))
     }
 
+    /// The name of a job that a file declares, or of one of its instances.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn declared(name: &str) -> Result<Self, NameError> {
+        match name.split_once('@') {
+            Some((stem, entry)) => Self::instance(stem, entry),
+            None => Self::new(name),
+        }
+    }
+
+    /// A name that somebody else made up, for a run from the command line: what job files allow, and capital
+    /// letters, `@`, `:`, `+` and `=` beside. Safe as one path component.
+    ///
+    /// # Errors
+    /// It is too long, or holds something else.
+    pub fn given(name: &str) -> Result<Self, NameError> {
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-@:+=".contains(c);
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !begins || name.len() > MAX_GIVEN || !name.chars().all(good) {
+            return Err(NameError::BadGiven);
+        }
+        Ok(Self(name.into()))
+    }
+
     /// The whole name.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -91,11 +129,9 @@ impl JobId {
 impl TryFrom<String> for JobId {
     type Error = NameError;
 
+    /// A recorded name, whoever gave it.
     fn try_from(text: String) -> Result<Self, NameError> {
-        match text.split_once('@') {
-            Some((stem, entry)) => Self::instance(stem, entry),
-            None => Self::new(&text),
-        }
+        Self::given(&text)
     }
 }
 
@@ -181,8 +217,20 @@ mod tests {
         let id = JobId::instance("channel", "a").expect("a good name");
         assert_eq!((id.as_str(), id.stem()), ("channel@a", "channel"));
         assert_eq!(JobId::try_from(String::from("channel@a")), Ok(id));
-        assert!(JobId::try_from(String::from("a@b@c")).is_err());
-        assert!(JobId::try_from(String::from("../x")).is_err());
+        assert!(JobId::declared("a@b@c").is_err());
+        assert!(JobId::declared("../x").is_err());
+    }
+
+    #[test]
+    fn a_name_from_a_command_line_is_one_path_component() {
+        for good in ["job-12345", "Job_42", "550e8400-e29b-41d4-a716-446655440000", "a@b:c", &"x".repeat(128)]
+        {
+            assert_eq!(JobId::given(good).map(|id| id.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", ".", "..", ".a", "-a", "a/b", "../x", "a b", "a\n", "ü", &"x".repeat(129)] {
+            assert!(JobId::given(bad).is_err(), "{bad:?}");
+            assert!(JobId::try_from(String::from(bad)).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -3,3 +3,4 @@
 pub mod dir;
 pub mod durable;
 pub mod record;
+pub mod reports;

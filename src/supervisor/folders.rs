@@ -3,16 +3,16 @@
 //! Whoever can write there can plant records that the supervisor acts on, take its locks, or put a link to
 //! something precious in the place of a log.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{getegid, geteuid};
 
 use crate::config::load::Trust;
 use crate::config::paths::Layout;
-use crate::runs::durable::at;
+use crate::runs::reports::private_dir;
 
 /// Makes them, and makes sure that nobody but root and us can write there.
 ///
@@ -48,12 +48,4 @@ fn check(folder: &Path, trust: &mut Trust) -> Result<(), String> {
         0 => Ok(()),
         _ => Err(format!("{} is writable by others (mode {:04o})", folder.display(), mode & 0o7777)),
     }
-}
-
-/// Makes a folder, and those above it, for nobody but us.
-///
-/// # Errors
-/// With the path.
-pub fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o700).recursive(true).create(path).map_err(|error| at(path, error))
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, warn};
 
-use super::folders::private_dir;
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
 use crate::runs::durable::{self, at};
+use crate::runs::reports::{Reports, encode, private_dir, prune};
 
 /// How often it is tried again to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
@@ -69,9 +69,9 @@ impl Writer {
     /// The report folders cannot be made, or no thread can be had.
     pub fn start(layout: &Layout, keep: usize, outcomes: UnboundedSender<Outcome>) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
-        let (reports, history) = (layout.reports(), layout.history());
-        private_dir(&history)?;
-        let desk = Desk { reports, history, keep, outcomes, newest: BTreeMap::new(), ended: BTreeMap::new() };
+        private_dir(&layout.history())?;
+        let reports = Reports { folder: layout.reports(), keep };
+        let desk = Desk { reports, outcomes, newest: BTreeMap::new(), ended: BTreeMap::new() };
         let thread = thread::Builder::new().name("reports".into()).spawn(move || desk.work(&receiver))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
@@ -88,9 +88,8 @@ impl Writer {
 
     fn send(&self, report: &Report, newest: bool) {
         let ended = report.is_last().then(|| report.run_id.clone());
-        match (serde_json::to_vec_pretty(report), &self.sender) {
-            (Ok(mut bytes), Some(sender)) => {
-                bytes.push(b'\n');
+        match (encode(report), &self.sender) {
+            (Ok(bytes), Some(sender)) => {
                 // The thread ends only when this end is dropped.
                 let _ = sender.send(Order::Write(Write { job: report.job_id.clone(), ended, newest, bytes }));
             }
@@ -133,9 +132,7 @@ impl Drop for Writer {
 
 /// What lies on the thread's desk.
 struct Desk {
-    reports: PathBuf,
-    history: PathBuf,
-    keep: usize,
+    reports: Reports,
     outcomes: UnboundedSender<Outcome>,
     /// The newest report of each job, and whether it is of an ended run.
     newest: BTreeMap<JobId, (bool, Vec<u8>)>,
@@ -184,8 +181,12 @@ impl Desk {
 
     /// Removes what a supervisor that was killed in the middle of writing left. Nobody else writes here.
     fn sweep(&self) {
-        let folders = fs::read_dir(&self.history).into_iter().flatten().flatten().map(|entry| entry.path());
-        for folder in folders.chain([self.reports.clone()]) {
+        let folders = fs::read_dir(self.reports.folder.join("history"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path());
+        for folder in folders.chain([self.reports.folder.clone()]) {
             durable::sweep(&folder);
         }
     }
@@ -206,7 +207,7 @@ impl Desk {
         let mut runs = Vec::new();
         let mut files = Vec::new();
         for ((job, run), bytes) in &self.ended {
-            let folder = self.history.join(job.as_str());
+            let folder = self.reports.history(job);
             match private_dir(&folder) {
                 Ok(()) => {
                     files.push((folder.join(format!("{run}.json")), bytes.clone()));
@@ -217,7 +218,7 @@ impl Desk {
         }
         let mut newest = Vec::new();
         for (job, (ended, bytes)) in &self.newest {
-            let path = self.reports.join(format!("{job}.json"));
+            let path = self.reports.newest(job);
             if *ended {
                 files.push((path, bytes.clone()));
                 newest.push(job.clone());
@@ -237,31 +238,21 @@ impl Desk {
             }
         }
         for job in newest {
-            if !failed.contains(&self.reports.join(format!("{job}.json")).as_path()) {
+            if !failed.contains(&self.reports.newest(&job).as_path()) {
                 self.newest.remove(&job);
             }
         }
         for (job, run) in runs {
-            let folder = self.history.join(job.as_str());
+            let folder = self.reports.history(&job);
             if failed.contains(&folder.join(format!("{run}.json")).as_path()) {
                 continue;
             }
             self.ended.remove(&(job.clone(), run.clone()));
-            if let Err(error) = prune(&folder, self.keep) {
+            if let Err(error) = prune(&folder, self.reports.keep) {
                 warn!(job = %job, "old reports cannot be removed: {error}");
             }
             self.tell(Outcome::Filed { job, run });
         }
         outcome
     }
-}
-
-/// Removes all but the newest `keep` reports. Their names sort by time.
-fn prune(folder: &Path, keep: usize) -> io::Result<()> {
-    let entries: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
-    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.file_name()).collect();
-    names.retain(|name| name.to_string_lossy().ends_with(".json"));
-    names.sort();
-    let surplus = names.len().saturating_sub(keep);
-    names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
 }
