@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
     ("worker", &["model", "config"]),
     ("convert", &["model", "config", "lint", "worker"]),
-    ("cli", &["model", "config", "lint"]),
+    ("cli", &["model", "config", "runs", "lint", "linux", "worker", "wrapper"]),
 ];
 
 /// Files (or folders) whose results depend on their arguments alone.
