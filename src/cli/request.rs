@@ -126,25 +126,15 @@ fn files(
 ) -> Result<Files, String> {
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|error| format!("--report: {error}"));
     let file = telling.report.as_ref().map(absolute).transpose()?;
-    let Some(home) = home else {
-        return Ok(Files {
-            runs: Err("HOME is not set: set it, or give --root".into()),
-            reports: None,
-            file,
-            form,
-        });
+    let nowhere = Layout::under(Path::new("/nonexistent"));
+    let cli = home.unwrap_or(&nowhere).of_command_line();
+    let place = |path: PathBuf| std::path::absolute(path).map_err(|error| format!("--root: {error}"));
+    let reports = Reports { folder: place(cli.reports())?, keep: KEEP };
+    let runs = match home {
+        Some(_) => Ok(place(cli.runs())?),
+        None => Err("HOME is not set: set it, or give --root".into()),
     };
-    let cli = home.of_command_line();
-    let reports = named.then(|| Reports { folder: cli.reports(), keep: KEEP });
-    let runs = std::path::absolute(cli.runs()).map_err(|error| error.to_string());
-    let reports = match reports {
-        Some(Reports { folder, keep }) => {
-            let folder = std::path::absolute(folder).map_err(|error| error.to_string())?;
-            Some(Reports { folder, keep })
-        }
-        None => None,
-    };
-    Ok(Files { runs, reports, file, form })
+    Ok(Files { runs, reports, named: named && home.is_some(), file, form })
 }
 
 /// A worker's result document.

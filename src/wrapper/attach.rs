@@ -227,5 +227,6 @@ impl Run<'_> {
             // One that cannot be removed now is a run whose wrapper is gone.
             let _ = run.remove();
         }
+        self.request.files.settle();
     }
 }
