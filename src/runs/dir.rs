@@ -284,6 +284,11 @@ impl RunDir {
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCause> {
+    read_file(path)?.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// What is in a file that ought to be one of ours; `None` if it is not there.
+pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, RecordCause> {
     let mut options = OpenOptions::new();
     // Not blocking: a FIFO in the record's place must not hold us up.
     let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
@@ -292,7 +297,7 @@ fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCaus
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(RecordCause::NotAFile),
         Err(error) => return Err(RecordCause::Io(error)),
     };
-    decode(&read_bounded(&file)?).map(Some)
+    read_bounded(&file).map(Some)
 }
 
 /// What a record's bytes say.
@@ -371,7 +376,7 @@ pub fn all_jobs(runs_root: &Path) -> io::Result<Vec<JobId>> {
     Ok(jobs)
 }
 
-fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
+pub(super) fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
