@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wrapper", &["abort", "model", "runs", "linux"]),
     ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
     ("worker", &["model", "config"]),
-    ("cli", &["model", "config", "lint"]),
+    ("cli", &["model", "config", "runs", "lint", "linux", "worker", "wrapper"]),
 ];
 
 /// Files (or folders) whose results depend on their arguments alone.

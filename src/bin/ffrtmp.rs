@@ -7,10 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ffrtmp::cli::ffrtmp::{Command, Ffrtmp};
-use ffrtmp::wrapper::{detached, hold};
-
-/// The wrapper itself failed, not the workload: as with env(1), nohup(1) and timeout(1).
-const FAILED: u8 = 125;
+use ffrtmp::cli::request::{attach_request, run_request};
+use ffrtmp::wrapper::{attach, detached, hold, run};
 
 fn main() -> ExitCode {
     // One process like this lives per job: parsed by hand, it never touches the memory clap needs.
@@ -24,23 +22,32 @@ fn main() -> ExitCode {
             }
         };
     }
-    let name = match Ffrtmp::parse().command {
-        Command::Run(_) => "run",
-        Command::Attach(_) => "attach",
-        Command::Ps(_) => "ps",
+    match Ffrtmp::parse().command {
+        Command::Run(args) => match run_request(*args) {
+            Ok(request) => run::main(&request),
+            Err(problem) => refuse(&problem),
+        },
+        Command::Attach(args) => match attach_request(*args) {
+            Ok(request) => attach::main(&request),
+            Err(problem) => refuse(&problem),
+        },
+        Command::Ps(_) => refuse("ps is not part of this version yet"),
         Command::HoldCgroup { stay: true } => hold::stay(),
-        Command::HoldCgroup { stay: false } => {
-            return match hold::begin() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(problem) => {
-                    eprintln!("ffrtmp hold-cgroup: {problem}");
-                    ExitCode::from(FAILED)
-                }
-            };
-        }
-    };
-    eprintln!("ffrtmp {name} is not part of this version yet; declare a job file, see ffrtmp-sup --help");
-    ExitCode::from(FAILED)
+        Command::HoldCgroup { stay: false } => match hold::begin() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                eprintln!("ffrtmp hold-cgroup: {problem}");
+                ExitCode::from(run::FAILED)
+            }
+        },
+    }
+}
+
+fn refuse(problem: &str) -> ExitCode {
+    for line in problem.lines() {
+        eprintln!("Error: {line}");
+    }
+    ExitCode::from(run::FAILED)
 }
 
 /// `--run-dir DIR --lock-fd N --ready-fd M`

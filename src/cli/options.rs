@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::ffrtmp::{ConstraintArgs, IdentityArgs, StartArgs};
 use crate::config::load::{self, Trust};
@@ -200,17 +200,6 @@ fn profiles_of(file: &JobFile, layout: &Layout) -> Result<Profiles, Refused> {
         })
         .collect();
     if said.is_empty() { Ok(profiles) } else { Err(Refused(said)) }
-}
-
-/// The folder that a workload starts in.
-///
-/// # Errors
-/// Where this process is cannot be told.
-pub fn working_dir(asked: Option<&Path>) -> io::Result<PathBuf> {
-    match asked {
-        Some(dir) => std::path::absolute(dir),
-        None => std::env::current_dir(),
-    }
 }
 
 /// The path of a program, as messages show it: where PATH has it, else as it was given.

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -35,6 +35,23 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 /// The file mode creation mask of a job that names none.
 const DEFAULT_UMASK: u32 = 0o022;
 
+/// What a workload has from whoever starts it, where nothing else is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Manner {
+    /// Nothing, like a service: a session of its own, the kernel's default priorities, signals and umask, no
+    /// descriptors.
+    Service,
+    /// Everything, like a command that env(1) starts: priorities, umask, descriptors, and these signals,
+    /// which stay ignored (nohup(1)).
+    Command {
+        /// It leads a session of its own, which signals to its parent's process group do not reach. Else it
+        /// is in that group, and takes part in the terminal's job control.
+        session: bool,
+        /// The numbers of the signals.
+        ignored: Vec<i32>,
+    },
+}
+
 /// A workload, ready to be started: all that the child will touch.
 #[derive(Debug)]
 pub struct Plan {
@@ -44,7 +61,8 @@ pub struct Plan {
     candidates: Vec<CString>,
     working_dir: CString,
     credentials: Option<Credentials>,
-    umask: u32,
+    umask: Option<u32>,
+    manner: Manner,
     nice: Option<i8>,
     /// The text to write.
     oom_score_adj: Option<CString>,
@@ -58,46 +76,57 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Looks up and lays out what a start needs. Of the constraints, the process sets those that are
-    /// attributes of its own, but for what `elsewhere` names: another mechanism keeps it.
+    /// Looks up and lays out what a start needs. `argv` is the command, for those that are no text `exec`
+    /// could hold. Of the constraints, the process sets those that are attributes of its own, but for what
+    /// `elsewhere` names: another mechanism keeps it.
     ///
     /// # Errors
     /// What can be known before the fork: an empty command, a NUL in a text, an unknown user.
-    pub fn new(
+    pub fn new<T: AsRef<OsStr>>(
         exec: &Exec,
-        environment: &[(String, String)],
+        argv: &[T],
+        environment: &[(T, T)],
         constraints: &Constraints,
         elsewhere: &[ConstraintName],
+        manner: Manner,
     ) -> Result<Self, StartError> {
         let text = |stage, what: &str, text: &[u8]| {
             CString::new(text).map_err(|_| failed(stage, None, format!("{what} holds a NUL character")))
         };
-        let Some(program) = exec.command.first().filter(|program| !program.is_empty()) else {
+        let Some(program) = argv.first().map(AsRef::as_ref).filter(|program| !program.is_empty()) else {
             return Err(failed(Stage::Exec, None, "exec.command names no program".into()));
         };
-        let argv = exec
-            .command
+        let words = argv
             .iter()
-            .map(|argument| text(Stage::Exec, "exec.command", argument.as_bytes()))
+            .map(|argument| text(Stage::Exec, "exec.command", argument.as_ref().as_bytes()))
             .collect::<Result<Vec<_>, _>>()?;
         let variables = environment
             .iter()
-            .map(|(key, value)| text(Stage::Environment, key, format!("{key}={value}").as_bytes()))
+            .map(|(key, value)| {
+                let (key, value) = (key.as_ref(), value.as_ref());
+                let line = [key.as_bytes(), b"=", value.as_bytes()].concat();
+                text(Stage::Environment, &key.to_string_lossy(), &line)
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        let search_path =
-            environment.iter().rev().find(|(key, _)| key == "PATH").map_or(DEFAULT_PATH, |(_, value)| value);
+        let path = environment.iter().rev().find(|(key, _)| key.as_ref() == "PATH");
+        let search_path = path.map_or(OsStr::new(DEFAULT_PATH), |(_, value)| value.as_ref());
         let candidates = candidates(program, search_path)
-            .iter()
-            .map(|path| text(Stage::Exec, "PATH", path.as_bytes()))
+            .into_iter()
+            .map(|path| text(Stage::Exec, "PATH", &path))
             .collect::<Result<Vec<_>, _>>()?;
         let working_dir = exec.working_dir.as_deref().unwrap_or(Path::new("/"));
+        let default_umask = match manner {
+            Manner::Service => Some(DEFAULT_UMASK),
+            Manner::Command { .. } => None,
+        };
         Ok(Self {
-            argv,
+            argv: words,
             environment: variables,
             candidates,
             working_dir: text(Stage::WorkingDir, "exec.working_dir", working_dir.as_os_str().as_bytes())?,
             credentials: user::credentials(exec.user.as_deref(), exec.group.as_deref())?,
-            umask: exec.umask.unwrap_or(DEFAULT_UMASK),
+            umask: exec.umask.or(default_umask),
+            manner,
             nice: constraints.nice,
             oom_score_adj: constraints.oom_score_adj.and_then(|value| CString::new(value.to_string()).ok()),
             cpus: constraints.cpus.clone().filter(|_| !elsewhere.contains(&ConstraintName::Cpus)),
@@ -110,7 +139,7 @@ impl Plan {
                     (FIRST_RLIMIT + resource as i32, number, values)
                 })
                 .collect(),
-            search_path: search_path.into(),
+            search_path: search_path.to_string_lossy().into_owned(),
         })
     }
 
@@ -194,14 +223,13 @@ impl Plan {
 
 /// Where execvp(3) would look: the name itself if it has a slash, else in each directory of PATH, of
 /// which an empty one is the working directory.
-fn candidates(program: &str, search_path: &str) -> Vec<String> {
-    if program.contains('/') {
+fn candidates(program: &OsStr, search_path: &OsStr) -> Vec<Vec<u8>> {
+    let program = program.as_bytes();
+    if program.contains(&b'/') {
         return vec![program.into()];
     }
-    search_path
-        .split(':')
-        .map(|dir| if dir.is_empty() { format!("./{program}") } else { format!("{dir}/{program}") })
-        .collect()
+    let dirs = search_path.as_bytes().split(|byte| *byte == b':');
+    dirs.map(|dir| [if dir.is_empty() { b"." } else { dir }, b"/", program].concat()).collect()
 }
 
 fn failed(stage: Stage, errno: Option<i32>, detail: String) -> StartError {
@@ -410,19 +438,25 @@ fn open_fd(path: &Path, flags: i32) -> io::Result<OwnedFd> {
     options.read(!writes).write(writes).custom_flags(flags & !libc::O_ACCMODE).open(path).map(Into::into)
 }
 
-/// Makes the process, in its cgroup, and has it set itself up; the program does not run yet. `output`
-/// becomes its standard output and error, `null` its standard input. Both, and every other descriptor
-/// of this process, have to be close-on-exec, and above 2.
+/// A workload's standard input, output and error.
+#[derive(Debug, Clone, Copy)]
+pub struct Stdio<'a> {
+    /// Standard input.
+    pub input: BorrowedFd<'a>,
+    /// Standard output.
+    pub output: BorrowedFd<'a>,
+    /// Standard error.
+    pub error: BorrowedFd<'a>,
+}
+
+/// Makes the process, in its cgroup, and has it set itself up; the program does not run yet. Every
+/// descriptor of this process that a command is not to inherit has to be close-on-exec; those of `stdio`
+/// are above 2.
 ///
 /// # Errors
 /// The step that failed; nothing is left of the child then. That it could not enter its cgroup is no
 /// such step: see [`Held::attempt`].
-pub fn start(
-    plan: Plan,
-    cgroup: Option<&Cgroup>,
-    null: BorrowedFd<'_>,
-    output: BorrowedFd<'_>,
-) -> Result<Held, StartError> {
+pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<Held, StartError> {
     let argv = pointers(&plan.argv);
     let environment = pointers(&plan.environment);
     let pipe = || {
@@ -440,8 +474,7 @@ pub fn start(
             Entry::Joins(files) => files.iter().map(AsRawFd::as_raw_fd).collect(),
             Entry::Born(_) | Entry::Refused(_) => Vec::new(),
         },
-        null: null.as_raw_fd(),
-        output: output.as_raw_fd(),
+        stdio: [stdio.input, stdio.output, stdio.error].map(|fd| fd.as_raw_fd()),
         tell: tell.as_raw_fd(),
         wait: wait.as_raw_fd(),
         go: go.as_raw_fd(),
@@ -540,8 +573,8 @@ struct Setup<'a> {
     environment: &'a [*const libc::c_char],
     /// The files to write itself into.
     cgroup: Vec<RawFd>,
-    null: RawFd,
-    output: RawFd,
+    /// What becomes 0, 1 and 2.
+    stdio: [RawFd; 3],
     tell: RawFd,
     wait: RawFd,
     go: RawFd,
@@ -589,13 +622,19 @@ impl Setup<'_> {
                     self.tell(CGROUP, errno());
                 }
             }
-            if libc::setsid() == -1 {
+            let (session, ignored): (bool, &[i32]) = match &self.plan.manner {
+                Manner::Service => (true, &[]),
+                Manner::Command { session, ignored } => (*session, ignored),
+            };
+            if session && libc::setsid() == -1 {
                 self.fail(Step::Session);
             }
-            reset_signals();
+            reset_signals(ignored);
             self.attributes();
-            libc::umask(self.plan.umask as libc::mode_t);
-            for (from, to) in [(self.null, 0), (self.output, 1), (self.output, 2)] {
+            if let Some(umask) = self.plan.umask {
+                libc::umask(umask as libc::mode_t);
+            }
+            for (to, from) in (0..).zip(self.stdio) {
                 if libc::dup2(from, to) == -1 {
                     self.fail(Step::Stdio);
                 }
@@ -610,7 +649,9 @@ impl Setup<'_> {
             self.await_word();
             // Whatever may have slipped past close-on-exec. Kernels before 5.11 lack the flag: there the
             // wrapper's own descriptors are close-on-exec all the same.
-            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if self.plan.manner == Manner::Service {
+                libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            }
             self.execute()
         }
     }
@@ -622,14 +663,17 @@ impl Setup<'_> {
         unsafe {
             // What is not asked for is the kernel's default, not what the supervisor happens to have:
             // with an inherited oom_score_adj of -1000 no limit of the job's would ever end it. Where
-            // the kernel refuses, nothing was promised.
-            let nice = self.plan.nice.unwrap_or(0);
-            if libc::setpriority(libc::PRIO_PROCESS as _, 0, nice.into()) == -1 && self.plan.nice.is_some() {
+            // the kernel refuses, nothing was promised. A command has what its caller has.
+            let service = self.plan.manner == Manner::Service;
+            if let Some(nice) = self.plan.nice.or(service.then_some(0))
+                && libc::setpriority(libc::PRIO_PROCESS as _, 0, nice.into()) == -1
+                && self.plan.nice.is_some()
+            {
                 self.tell(NICE, errno());
             }
             // As with nice: not even best-effort, which would no longer follow nice.
-            let value = self.plan.io_priority.unwrap_or(0);
-            if libc::syscall(libc::SYS_ioprio_set, sys::IOPRIO_THREAD, 0, value) == -1
+            if let Some(value) = self.plan.io_priority.or(service.then_some(0))
+                && libc::syscall(libc::SYS_ioprio_set, sys::IOPRIO_THREAD, 0, value) == -1
                 && self.plan.io_priority.is_some()
             {
                 self.tell(IO_CLASS, errno());
@@ -644,8 +688,9 @@ impl Setup<'_> {
                 }
             }
             let value = self.plan.oom_score_adj.as_deref();
-            if let Err(errno) = write_oom_score_adj(value.unwrap_or(c"0"))
-                && value.is_some()
+            if let Some(value) = value.or(service.then_some(c"0"))
+                && let Err(errno) = write_oom_score_adj(value)
+                && self.plan.oom_score_adj.is_some()
             {
                 self.tell(OOM_SCORE_ADJ, errno);
             }
@@ -764,23 +809,27 @@ impl Setup<'_> {
     }
 }
 
-/// Gives every signal its default, then empties the mask.
+/// Gives every signal its default, but for those that stay ignored, then empties the mask.
 ///
 /// # Safety
 /// Async-signal-safe; changes the whole process.
-unsafe fn reset_signals() {
+unsafe fn reset_signals(ignored: &[i32]) {
     // The kernel's own call, because the C libraries refuse to touch the signals they keep for
     // themselves, of which an ancestor may have ignored one. All zeros: SIG_DFL, no flags, no mask.
     let default = [0_u64; 8];
+    let mut ignore = default;
+    // The first member is the handler, as wide as an address.
+    ignore[0] = libc::SIG_IGN as u64;
     let set_size: libc::size_t = 8;
     for signal in 1..=64 {
-        // SAFETY: `default` is larger than the kernel's struct sigaction. SIGKILL and SIGSTOP answer
+        let disposition = if ignored.contains(&signal) { &ignore } else { &default };
+        // SAFETY: either is larger than the kernel's struct sigaction. SIGKILL and SIGSTOP answer
         // EINVAL, which is as it should be.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,
                 signal,
-                default.as_ptr(),
+                disposition.as_ptr(),
                 ptr::null_mut::<libc::c_void>(),
                 set_size,
             )
@@ -824,17 +873,23 @@ mod tests {
 
     #[test]
     fn a_program_is_looked_for_as_execvp_does() {
-        assert_eq!(candidates("/bin/true", "/usr/bin"), ["/bin/true"]);
-        assert_eq!(candidates("./run", "/usr/bin"), ["./run"]);
-        assert_eq!(candidates("ffmpeg", "/usr/bin::/bin"), ["/usr/bin/ffmpeg", "./ffmpeg", "/bin/ffmpeg"]);
+        let looked_for = |program: &str, path: &str| {
+            let found = candidates(program.as_ref(), path.as_ref()).into_iter();
+            found.map(|path| String::from_utf8(path).expect("text")).collect::<Vec<_>>()
+        };
+        assert_eq!(looked_for("/bin/true", "/usr/bin"), ["/bin/true"]);
+        assert_eq!(looked_for("./run", "/usr/bin"), ["./run"]);
+        assert_eq!(looked_for("ffmpeg", "/usr/bin::/bin"), ["/usr/bin/ffmpeg", "./ffmpeg", "/bin/ffmpeg"]);
     }
 
     fn held(command: &[&str]) -> Held {
         let exec = format!("{{\"command\": {command:?}}}");
         let exec: Exec = serde_json::from_str(&exec).expect("an exec table");
-        let plan = Plan::new(&exec, &[], &Constraints::default(), &[]).expect("a plan");
+        let none = Constraints::default();
+        let plan = Plan::new(&exec, &exec.command, &[], &none, &[], Manner::Service).expect("a plan");
         let null = File::options().read(true).write(true).open("/dev/null").expect("opened");
-        start(plan, None, null.as_fd(), null.as_fd()).expect("set up")
+        let null = null.as_fd();
+        start(plan, None, Stdio { input: null, output: null, error: null }).expect("set up")
     }
 
     /// One test, because a second child would hold this process's end of the first one's pipe.
@@ -862,7 +917,9 @@ mod tests {
             let exec: Exec =
                 serde_json::from_value(serde_json::json!({"command": [command]})).expect("a table");
             let environment = [(String::from("KEY"), String::from(variable))];
-            Plan::new(&exec, &environment, &Constraints::default(), &[]).map_err(|error| error.stage).err()
+            let plan =
+                Plan::new(&exec, &exec.command, &environment, &Constraints::default(), &[], Manner::Service);
+            plan.map_err(|error| error.stage).err()
         };
         assert_eq!(plan("a\0b", ""), Some(Stage::Exec));
         assert_eq!(plan("a", "\0"), Some(Stage::Environment));

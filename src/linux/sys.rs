@@ -287,7 +287,7 @@ pub fn release_unused_stack() {
 }
 
 /// Makes this process deaf to what a terminal or an operator sends to whole groups (SIGHUP, SIGINT,
-/// SIGQUIT, SIGTERM, SIGPIPE), and keeps SIGCHLD pending for [`wait_for_child_signal`].
+/// SIGQUIT, SIGTERM, SIGPIPE), and keeps SIGCHLD and SIGUSR1 pending for [`wait_for_signal`].
 ///
 /// # Errors
 /// None that a running kernel gives.
@@ -297,9 +297,9 @@ pub fn ignore_group_signals() -> io::Result<()> {
     }
     // With SIGCHLD ignored the kernel would reap our children, and the exits with them.
     set_disposition(libc::SIGCHLD, libc::SIG_DFL)?;
-    let only_child = child_signal();
+    let awaited = awaited_signals();
     // SAFETY: the set is initialised, and the old mask is not asked for.
-    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const only_child, ptr::null_mut()) }.into())
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const awaited, ptr::null_mut()) }.into())
         .map(drop)
 }
 
@@ -309,26 +309,55 @@ fn set_disposition(number: i32, handler: libc::sighandler_t) -> io::Result<()> {
     if old == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The set that holds SIGCHLD only.
-fn child_signal() -> libc::sigset_t {
+/// The set of what a wrapper waits for: SIGCHLD, and SIGUSR1, by which the one that talks to people tells it
+/// that it goes.
+fn awaited_signals() -> libc::sigset_t {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigemptyset initialises the set; both calls only fail for bad signal numbers.
+    // SAFETY: sigemptyset initialises the set; all calls only fail for bad signal numbers.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGUSR1);
         set.assume_init()
     }
 }
 
-/// Sleeps until a child has ended since the last call, or for `timeout`. Needs [`ignore_group_signals`].
-pub fn wait_for_child_signal(timeout: Duration) {
-    let set = child_signal();
+/// Sleeps until a child has ended since the last call, SIGUSR1 came, or for `timeout`; true if it was SIGUSR1.
+/// Needs [`ignore_group_signals`].
+pub fn wait_for_signal(timeout: Duration) -> bool {
+    let set = awaited_signals();
     // A day is as good as for ever to a caller that looks again; and the fields' types differ.
     let timeout = timeout.min(Duration::from_secs(86_400));
     let timeout = libc::timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ };
     // SAFETY: set and timeout live through the call; no siginfo is asked for. A time-out or an
     // interruption only means that the caller looks again.
-    unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const timeout) };
+    let signal = unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const timeout) };
+    signal == libc::SIGUSR1
+}
+
+/// fork(2): the child's pid in the parent, `None` in the child, which goes on as a copy of this process. Only
+/// for a process with one thread: of another one, the child would have the locks and not the holders.
+///
+/// # Errors
+/// Those of fork(2); and this process has more than one thread.
+pub fn fork() -> io::Result<Option<Pid>> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
+        return Err(io::Error::other("this process has more than one thread"));
+    }
+    // SAFETY: there is one thread, so no lock is held and no memory half written: the child may do whatever
+    // this process might.
+    let pid = check(unsafe { libc::fork() }.into())?;
+    Ok(u32::try_from(pid).ok().and_then(Pid::new))
+}
+
+/// Makes this process deaf to a terminal's job control (SIGTSTP, SIGTTIN, SIGTTOU).
+///
+/// # Errors
+/// None that a running kernel gives.
+pub fn ignore_job_control() -> io::Result<()> {
+    [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]
+        .into_iter()
+        .try_for_each(|n| set_disposition(n, libc::SIG_IGN))
 }
 
 /// Takes a descriptor that this process inherited, by its number on the command line: a duplicate

@@ -51,6 +51,15 @@ pub fn credentials(user: Option<&str>, group: Option<&str>) -> Result<Option<Cre
     Ok(Some(Credentials { uid: uid.as_raw(), gid: gid.as_raw(), groups }))
 }
 
+/// The entry of a user in the user database, by name or number; `None` if there is none.
+#[must_use]
+pub fn account(name: &str) -> Option<User> {
+    match name.parse() {
+        Ok(number) => User::from_uid(Uid::from_raw(number)).ok().flatten(),
+        Err(_) => User::from_name(name).ok().flatten(),
+    }
+}
+
 fn find_user(text: &str) -> Result<(Uid, Option<User>), StartError> {
     let failed = |errno: nix::Error| refused(Some(errno), format!("user {text:?}: {}", errno.desc()));
     if let Some(user) = User::from_name(text).map_err(failed)? {

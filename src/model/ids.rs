@@ -79,6 +79,17 @@ impl JobId {
         Ok(Self(format!("{stem}@{entry}").into()))
     }
 
+    /// The name of a job that a file declares, or of one of its instances.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn declared(name: &str) -> Result<Self, NameError> {
+        match name.split_once('@') {
+            Some((stem, entry)) => Self::instance(stem, entry),
+            None => Self::new(name),
+        }
+    }
+
     /// A name that somebody else made up, for a run from the command line: what job files allow, and capital
     /// letters, `@`, `:`, `+` and `=` beside. Safe as one path component.
     ///
@@ -206,7 +217,8 @@ mod tests {
         let id = JobId::instance("channel", "a").expect("a good name");
         assert_eq!((id.as_str(), id.stem()), ("channel@a", "channel"));
         assert_eq!(JobId::try_from(String::from("channel@a")), Ok(id));
-        assert!(JobId::instance("a", "b@c").is_err());
+        assert!(JobId::declared("a@b@c").is_err());
+        assert!(JobId::declared("../x").is_err());
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! A directory without `spec.json` is a run that never began. Whoever holds the lock is the run's
 //! wrapper, or is about to become it.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -18,6 +20,7 @@ use super::durable::{self, at};
 use super::record::{Exited, Spec, Started, Stopping, VERSION};
 use crate::abort::{self, Point};
 use crate::model::ids::{JobId, RunId};
+use crate::model::time::Moment;
 
 /// [`Spec`].
 pub const SPEC: &str = "spec.json";
@@ -55,6 +58,13 @@ impl From<LockFile> for OwnedFd {
     fn from(lock: LockFile) -> Self {
         lock.0
     }
+}
+
+/// An id that no other run has. `last` is the run of the job before this one.
+#[must_use]
+pub fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
+    let (ms, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
+    last.map_or_else(|| RunId::new(ms, random), |last| RunId::after(last, ms, random))
 }
 
 /// A record that is there and cannot be used.
@@ -371,7 +381,7 @@ pub fn current(mut runs: Vec<RunDir>) -> (Option<RunDir>, Vec<RunDir>) {
 /// The directory cannot be read.
 pub fn all_jobs(runs_root: &Path) -> io::Result<Vec<JobId>> {
     let mut jobs: Vec<JobId> =
-        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::try_from(name).ok()).collect();
+        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::declared(&name).ok()).collect();
     jobs.sort();
     Ok(jobs)
 }

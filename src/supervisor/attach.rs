@@ -11,7 +11,6 @@ use tracing::{info, warn};
 
 use super::daemon::Daemon;
 use super::declared::Declared;
-use super::execute::new_run_id;
 use super::run::Run;
 use super::seek::{Found, Seeker};
 use crate::abort::{self, Point};
@@ -25,6 +24,7 @@ use crate::model::job::{Attach, Job, Workload};
 use crate::model::process::ProcessIdentity;
 use crate::model::signal::Signal;
 use crate::reconcile::plan::{Quarry, Wanted};
+use crate::runs::dir::new_run_id;
 use crate::runs::record::{Spec, VERSION};
 
 /// How long a wrapper that was sent SIGKILL has to be gone.

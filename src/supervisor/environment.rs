@@ -6,6 +6,7 @@ use std::io;
 
 use nix::unistd::{Uid, User};
 
+use crate::linux::user;
 use crate::model::exit::{Stage, StartError};
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Exec;
@@ -78,10 +79,7 @@ fn user_of(exec: &Exec) -> Option<User> {
     // A user that does not exist is told by the wrapper, at its own stage.
     match &exec.user {
         None => User::from_uid(Uid::effective()).ok().flatten(),
-        Some(name) => match name.parse() {
-            Ok(number) => User::from_uid(Uid::from_raw(number)).ok().flatten(),
-            Err(_) => User::from_name(name).ok().flatten(),
-        },
+        Some(name) => user::account(name),
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Whatever fails is told once, and tried again later; nothing is taken for done that was not.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +25,10 @@ use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Job;
 use crate::model::report::{Report, Usage};
-use crate::model::time::{Moment, WallTime};
+use crate::model::time::WallTime;
 use crate::reconcile::diff::{Change, needs_restart};
 use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
-use crate::runs::dir::{self, RunDir};
+use crate::runs::dir::{self, RunDir, new_run_id};
 use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Stopping, VERSION};
 use crate::wrapper;
@@ -667,12 +665,6 @@ fn because(what: &str, error: io::Error) -> io::Error {
 /// reason enough to try again.
 fn may_be_granted(status: &ConstraintStatus) -> bool {
     !status.applied && status.actual.is_some() && Controller::of(status.name).is_some()
-}
-
-/// An id that no other run has. `last` is the run of the job before this one.
-pub(super) fn new_run_id(now: Moment, last: Option<&RunId>) -> RunId {
-    let (ms, random) = (now.wall.unix_ms(), RandomState::new().build_hasher().finish() as u32);
-    last.map_or_else(|| RunId::new(ms, random), |last| RunId::after(last, ms, random))
 }
 
 fn next_start(outlook: Outlook) -> Option<WallTime> {

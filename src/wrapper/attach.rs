@@ -1,127 +1,231 @@
-//! The observing form of the wrapper: a run whose process somebody else started. It is constrained,
-//! watched, and let go when it has ended. It is never signalled, and neither is what it leaves behind.
+//! `ffrtmp attach`: a process that runs already is put under constraints and observed until it ends.
+//!
+//! It is never signalled. Whatever becomes of this program, the process runs on.
 
-use std::time::Duration;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
 
-use super::detached::failed;
-use crate::abort::{self, Point};
+use nix::sys::signalfd::SignalFd;
+
+use super::files::Files;
+use super::messages::Messages;
+use super::observe::{self, Observed};
+use super::run::{caught, open_tree};
 use crate::linux::attach;
-use crate::linux::cgroup::{self, counters};
-use crate::linux::exits::ExitWatch;
+use crate::linux::cgroup::Tree;
 use crate::linux::{clock, process};
-use crate::model::attached::Attached;
-use crate::model::cgroup::Cgroup;
-use crate::model::constraints::Constraints;
-use crate::model::evidence::Counters;
-use crate::model::exit::{Ended, LostCause, Stage, StartError};
+use crate::model::cgroup::{Choice, Controller};
+use crate::model::exit::{State, exit_status, judge};
+use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
-use crate::model::report::Usage;
-use crate::runs::dir::RunDir;
+use crate::model::job::{Attach, Job, Target, Workload};
+use crate::model::process::Pid;
+use crate::model::report::Report;
+use crate::model::signal::Signal;
+use crate::model::time::Moment;
+use crate::model::units::format_duration;
+use crate::runs::dir::{LockFile, RunDir, new_run_id};
 use crate::runs::record::{Exited, Spec, Started, VERSION};
 
-/// Between two attempts to wait, where the kernel refuses.
-const PAUSE: Duration = Duration::from_secs(1);
+/// There is nothing to attach to, or it may not be attached: as the reference has it.
+const REFUSED: u8 = 1;
 
-/// A process that was taken over.
-pub(super) struct Observed {
-    attached: Attached,
-    cgroup: Option<Cgroup>,
-    /// What it was taken over with.
-    constraints: Constraints,
-    watch: ExitWatch,
-    /// Its cgroup, if it is in there and nobody else is: what is counted there is its own.
-    counted: Option<Cgroup>,
-    /// What the kernel had counted there before.
-    baseline: Counters,
-    /// The CPU time that it had used before.
-    cpu_before: Option<f64>,
+/// What `ffrtmp attach` was asked for.
+pub struct Request {
+    /// The process.
+    pub pid: i64,
+    /// All that a job file would say; where its workload comes from is made up here.
+    pub job: Job,
+    /// A process that shares its cgroup is moved into one of its own, if limits are asked for.
+    pub relocate: bool,
+    /// On letting it go, what was changed is put back.
+    pub restore: bool,
+    /// What keeps its limits.
+    pub cgroup: Choice,
+    /// What is kept of it.
+    pub files: Files,
+    /// One document on standard output.
+    pub json: bool,
+    /// No messages but errors.
+    pub quiet: bool,
 }
 
-/// Takes a process over: its identity is checked again, its constraints are put in force, and what came of
-/// that is recorded.
-pub(super) fn begin(run: &RunDir, spec: &Spec) -> Result<Observed, StartError> {
-    let of_stage = |stage, errno, detail| StartError { stage, errno, detail };
-    let Some(attached) = spec.attached.clone() else {
-        let detail = "spec.json does not say which process is meant".into();
-        return Err(of_stage(Stage::Record, None, detail));
-    };
-    let pid = attached.process.pid;
-    let look = |error| failed(Stage::Attach, &format!("looking at process {pid}"), &error);
-    let gone = || of_stage(Stage::Attach, Some(libc::ESRCH), format!("process {pid} does not exist"));
-    let watch = ExitWatch::open(&attached.process).map_err(look)?.ok_or_else(gone)?;
-    if process::is_zombie(&attached.process).map_err(look)? {
-        return Err(of_stage(Stage::Attach, None, format!("process {pid} has just ended")));
-    }
-    let cpu_before = attach::cpu_sec(&attached.process);
-    let constraints = spec.job.in_force().clone();
-    let statuses = attach::enforce(&attached, spec.cgroup.as_ref(), &constraints, None);
-    abort::at(Point::ProcessTaken);
-    let undo = |mut error: StartError| {
-        for text in attach::release(&attached, spec.cgroup.as_ref(), &constraints) {
-            error.detail = format!("{}; {text}", error.detail);
+/// Governs the process until it ends or a signal ends this program. What to exit with: the process's code, or
+/// 128 and the number of the signal that ended it; 0 if it was let go; 1 if it was not taken over; 125 where
+/// nobody could tell how it ended.
+#[must_use]
+pub fn main(request: &Request) -> ExitCode {
+    let messages = Messages::new(request.quiet);
+    match govern(request, messages) {
+        Ok(status) => ExitCode::from(status),
+        Err(why) => {
+            messages.error(&why);
+            ExitCode::from(REFUSED)
         }
-        error
-    };
-    if constraints.strict
-        && let Some(status) = statuses.iter().find(|status| !status.applied)
-    {
-        let reason = status.reason.as_deref().unwrap_or("it was not read back");
-        let detail = format!("constraints.strict is set, and {} is not in force: {reason}", status.name);
-        return Err(undo(of_stage(Stage::Constraint, None, detail)));
     }
-    let inside = |cgroup: &&Cgroup| matches!(cgroup::holds(cgroup, &attached.process), Ok(true));
-    let counted = spec.cgroup.as_ref().filter(inside).cloned();
-    let baseline = counters::read(counted.as_ref());
-    let record = |error| failed(Stage::Record, "started.json", &error);
-    let started = Started {
+}
+
+fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
+    let gone = || format!("process {} does not exist", request.pid);
+    let pid = u32::try_from(request.pid).ok().and_then(Pid::new).ok_or_else(gone)?;
+    let look = |error: io::Error| format!("process {pid}: {error}");
+    let target = process::identify(pid).map_err(look)?.ok_or_else(gone)?;
+    // From here on a signal means: let it go.
+    let signals = caught().map_err(|error| format!("signals cannot be waited for: {error}"))?;
+    let now = clock::now();
+    let attach = Attach { target: Target::Pid(pid), all: false, relocate: request.relocate };
+    let job = Job { workload: Workload::Attach(attach), ..request.job.clone() };
+    let limited = job.in_force().requested().iter().any(|(name, _)| Controller::of(*name).is_some());
+    let tree = match limited {
+        true => open_tree(request.cgroup),
+        false => Tree::None("no limit is asked for".into()),
+    };
+    let run_id = new_run_id(now, None);
+    let (attached, cgroup) =
+        attach::survey(&target, request.relocate, &tree, &format!("{}.{run_id}", job.id))
+            .map_err(|error| error.to_string())?;
+    let mut report =
+        Report::starting(&job, run_id.clone(), 0, now.wall, format!("taking over process {pid}"));
+    report.command.clone_from(&attached.command);
+    messages.say(&format!("ATTACH mode: PID {pid} [{}]", attached.command.join(" ")));
+    messages.job(&job);
+    let spec = Spec {
         version: VERSION,
-        run_id: spec.run_id.clone(),
-        at: clock::now(),
-        process: attached.process.clone(),
-        wrapper: process::current().map_err(record).map_err(undo)?,
-        constraints: statuses,
-        notes: Vec::new(),
-        baseline: Some(baseline.clone()),
+        run_id: run_id.clone(),
+        boot_id: process::boot_id().map_err(look)?,
+        created: now,
+        job,
+        environment: Vec::new(),
+        log: std::path::PathBuf::new(),
+        history: StartHistory::default(),
+        open_files: None,
+        cgroup,
+        limits: Vec::new(),
+        before: None,
+        released: false,
+        attached: Some(attached),
     };
-    run.write_started(&started).map_err(record).map_err(undo)?;
-    let cgroup = spec.cgroup.clone();
-    Ok(Observed { attached, cgroup, constraints, watch, counted, baseline, cpu_before })
+    // Before anything is changed: what it was like.
+    let record = request.files.begin(&spec, messages);
+    let began = process::began(&target);
+    let mut run = Run { request, messages, spec: &spec, report, record, began };
+    match run.take() {
+        Ok(observed) => Ok(run.watch(&observed, &signals)),
+        Err(why) => {
+            run.forget();
+            Err(why)
+        }
+    }
 }
 
-impl Observed {
-    /// Waits until the process has ended.
-    pub(super) fn wait(&self, run_id: RunId) -> Exited {
-        let seen = loop {
-            match self.watch.wait() {
-                Ok(seen) => break seen,
-                Err(_) => std::thread::sleep(PAUSE),
-            }
+/// A process that is governed.
+struct Run<'a> {
+    request: &'a Request,
+    messages: Messages,
+    spec: &'a Spec,
+    report: Report,
+    record: Option<(RunDir, LockFile)>,
+    began: Moment,
+}
+
+impl Run<'_> {
+    /// Puts the constraints in force.
+    fn take(&mut self) -> Result<Observed, String> {
+        let record = self.record.as_ref().map(|(run, _)| run);
+        let mut started = None;
+        let write = |known: &Started| {
+            started = Some(known.clone());
+            record.map_or(Ok(()), |run| run.write_started(known))
         };
-        let at = clock::now();
-        let (mut evidence, mut used) = counters::read(self.counted.as_ref()).since(&self.baseline);
-        if used.memory_peak_bytes == self.baseline.usage.memory_peak_bytes {
-            // It was higher before we came, so how high it was since then is not known.
-            (used.memory_peak_bytes, evidence.memory_peak_bytes) = (None, None);
+        let observed = observe::begin(self.spec, write).map_err(|error| error.detail)?;
+        if let Some(started) = started {
+            let pid = started.process.pid;
+            let running = format_duration(started.at.boot.since(self.began.boot));
+            self.report.pid = Some(pid);
+            self.report.started_at = Some(self.began.wall);
+            self.report.constraints.clone_from(&started.constraints);
+            let text = format!("taken over, pid {pid}, running for {running}");
+            self.report.event(started.at.wall, State::Running, text);
+            self.messages.not_in_force(&started.constraints);
+            self.messages.say(&format!("Attached to PID {pid}, running for {running}"));
         }
-        let cpu = |cpu_sec| Usage { cpu_sec, ..Usage::default() };
-        let usage = used.or(&cpu(seen.cpu_sec).since(&cpu(self.cpu_before)));
-        let ended = seen.status.map_or(Ended::Lost(LostCause::NotTold), |status| Ended::Waited { status });
-        Exited {
-            usage,
-            evidence: Some(evidence),
-            observed_by: seen.by,
-            ..Exited::unmeasured(run_id, at, ended)
+        self.request.files.changed(&self.report, self.messages);
+        Ok(observed)
+    }
+
+    /// Waits until it has ended, or is to be let go.
+    fn watch(mut self, observed: &Observed, signals: &SignalFd) -> u8 {
+        loop {
+            match observed.wait_or(signals.as_fd()) {
+                Ok(Some(seen)) => {
+                    let exited = observed.exited(seen, self.run_id());
+                    return self.ended(observed, &exited);
+                }
+                Ok(None) => {
+                    let info = signals.read_signal().ok().flatten();
+                    let number = info.and_then(|info| i32::try_from(info.ssi_signo).ok());
+                    if let Some(signal) = number.and_then(Signal::from_number) {
+                        return self.let_go(observed, signal);
+                    }
+                }
+                Err(error) => {
+                    self.messages.error(&format!("cannot wait for the process: {error}; it runs on"));
+                    return super::run::FAILED;
+                }
+            }
         }
     }
 
-    /// Restores what was changed, for what is left of it. Where the supervisor has let it go, that was done.
-    pub(super) fn let_go(&self, run: &RunDir) {
-        let was = match run.spec() {
-            Ok(Some(spec)) if spec.released => return,
-            // As the job is declared now: an edit in place may have changed it.
-            Ok(Some(spec)) => spec.job.in_force().clone(),
-            _ => self.constraints.clone(),
+    fn run_id(&self) -> RunId {
+        self.report.run_id.clone()
+    }
+
+    fn ended(&mut self, observed: &Observed, exited: &Exited) -> u8 {
+        // What it leaves behind goes back to where it was.
+        let lost = observed.restore();
+        let verdict = judge(&self.spec.job, &exited.ended, None, exited.evidence.as_ref());
+        let lasted = exited.at.boot.since(self.began.boot).as_secs_f64();
+        self.report.end(exited.at.wall, Some(lasted), exited.observed_by, exited.usage, verdict);
+        for text in lost {
+            self.messages.warn(&format!("not restored: {text}"));
+        }
+        self.messages.exited(&self.report);
+        self.finish();
+        exit_status(&exited.ended, None)
+    }
+
+    fn let_go(&mut self, observed: &Observed, signal: Signal) -> u8 {
+        let pid = self.report.pid.map_or_else(String::new, |pid| pid.to_string());
+        let text = if self.request.restore {
+            let lost = observed.restore();
+            let but = if lost.is_empty() { String::new() } else { format!(", but for: {}", lost.join("; ")) };
+            format!("let go by {signal}: process {pid} runs on, as it was before{but}")
+        } else {
+            format!("let go by {signal}: process {pid} runs on, under its constraints")
         };
-        let _ = attach::release(&self.attached, self.cgroup.as_ref(), &was);
+        self.messages.say(&text);
+        self.report.let_go(clock::now().wall, text);
+        self.finish();
+        0
+    }
+
+    /// The last report, and nothing else is left of the run.
+    fn finish(&mut self) {
+        if let Err(error) = self.request.files.ended(&self.report) {
+            self.messages.error(&format!("the report cannot be written: {error}"));
+        }
+        if self.request.json {
+            // Whoever does not read it does not want it.
+            let _ = io::stdout().write_all(&self.request.files.render(&self.report));
+        }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        if let Some((run, _lock)) = self.record.take() {
+            // One that cannot be removed now is a run whose wrapper is gone.
+            let _ = run.remove();
+        }
     }
 }

@@ -9,28 +9,23 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::attach;
+use super::child::{self, Child, failed};
+use super::observe::{self, Observed};
 use crate::abort::{self, Point};
-use crate::linux::cgroup::{self, counters};
-use crate::linux::priority::{self, Members};
-use crate::linux::{clock, process, rlimits, spawn, sys};
-use crate::model::cgroup::Cgroup;
-use crate::model::constraints::{in_force, merge};
-use crate::model::evidence::Counters;
-use crate::model::exit::{Ended, LostCause, ObservedBy, Stage, StartError};
+use crate::linux::cgroup;
+use crate::linux::spawn::{Manner, Plan, Stdio};
+use crate::linux::{clock, sys};
+use crate::model::constraints::in_force;
+use crate::model::exit::{Ended, Stage, StartError};
 use crate::model::ids::RunId;
 use crate::model::job::{Exec, Output, Workload};
-use crate::model::process::{Pid, ProcessIdentity};
-use crate::model::report::Usage;
-use crate::model::rlimit;
 use crate::model::signal::Signal;
 use crate::runs::dir::RunDir;
-use crate::runs::durable::errno;
-use crate::runs::record::{Exited, Spec, Started, VERSION};
+use crate::runs::record::{Exited, Spec, Started};
 
 /// Where the journal takes streams (systemd-journald.service(8)).
 const JOURNAL: &str = "/run/systemd/journal/stdout";
@@ -40,12 +35,6 @@ const DEFAULT_STOP: (Signal, Duration) = (Signal::TERM, Duration::from_secs(10))
 
 /// Longest pause between two attempts to record an exit.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
-
-/// Between two looks at processes that are in the job's cgroup, and nobody's children here.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
-
-/// Rounds of SIGKILL to what is left over, of a second each.
-const KILL_ROUNDS: u32 = 5;
 
 /// Runs the workload of a run directory to its end. `lock_fd` holds the lock of `wrapper.lock`;
 /// `ready_fd` is closed once the program runs or `exited.json` says why it does not.
@@ -74,9 +63,10 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     sys::release_unused_stack();
     match work {
         Work::Started(begun) => {
-            record(&run, &wait(&begun, run_id_of(&run)));
+            record(&run, &begun.wait(&run_id_of(&run)));
             abort::at(Point::ExitedWritten);
-            end_leftovers(&run, &begun);
+            let (signal, timeout) = stop_of(&run);
+            begun.end_leftovers(signal, timeout);
             abort::at(Point::LeftoversEnded);
             // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
             let _ = begun.cgroup.as_ref().map(cgroup::remove);
@@ -95,29 +85,15 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
 /// What this process is there for.
 enum Work {
     /// A workload that it has started.
-    Started(Box<Begun>),
+    Started(Box<Child>),
     /// A process that somebody else started.
-    Observed(Box<attach::Observed>),
-}
-
-/// A workload that runs.
-struct Begun {
-    main: ProcessIdentity,
-    cgroup: Option<Cgroup>,
-    /// What the kernel had counted before it ran.
-    baseline: Counters,
-    /// Its limit on CPU time in seconds, if the job has one: the kernel raises it with each SIGXCPU.
-    cpu_limit: Option<u64>,
+    Observed(Box<Observed>),
 }
 
 /// A start that failed, of which run.
 struct Failure {
     run_id: RunId,
     error: StartError,
-}
-
-pub(super) fn failed(stage: Stage, what: &str, error: &io::Error) -> StartError {
-    StartError { stage, errno: errno(error), detail: format!("{what}: {error}") }
 }
 
 /// The run that a directory is named after.
@@ -145,10 +121,13 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure>
     abort::at(Point::SpecRead);
     let begun = match &spec.job.workload {
         Workload::Exec(exec) => start(run, &spec, exec, &null).map(|begun| Work::Started(begun.into())),
-        Workload::Attach(_) => attach::begin(run, &spec).map(|observed| Work::Observed(observed.into())),
+        Workload::Attach(_) => {
+            let record = |started: &Started| run.write_started(started);
+            observe::begin(&spec, record).map(|observed| Work::Observed(observed.into()))
+        }
     };
     begun
-        .inspect(|_| leave_cgroup(spec.cgroup.as_ref()))
+        .inspect(|_| child::leave_cgroup(spec.cgroup.as_ref()))
         .map_err(|error| Failure { run_id: spec.run_id.clone(), error })
 }
 
@@ -168,66 +147,29 @@ fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// Starts the workload, and records that it runs before its first instruction.
-fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Begun, StartError> {
+fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Child, StartError> {
     if let Some(soft) = spec.open_files
         && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
     {
         // Lowering it cannot fail, and programs that use select(2) break on what the supervisor needs.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);
     }
-    let constraints = spec.job.in_force();
-    let kept = in_force(&spec.limits);
-    let plan = spawn::Plan::new(exec, &spec.environment, constraints, &kept)?;
+    let (constraints, kept) = (spec.job.in_force(), in_force(&spec.limits));
+    let plan = Plan::new(exec, &exec.command, &spec.environment, constraints, &kept, Manner::Service)?;
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
-    let held = spawn::start(plan, spec.cgroup.as_ref(), null.as_fd(), output.as_fd())?;
-    abort::at(Point::WorkloadForked);
-    let proc_failed = |error: io::Error| failed(Stage::Record, "identifying the new process", &error);
-    let main = process::identify(held.pid())
-        .and_then(|found| found.ok_or_else(|| io::Error::other("it is gone already")))
-        .map_err(proc_failed)?;
-    let limits = match held.attempt().cgroup {
-        None => spec.limits.clone(),
-        Some(errno) => cgroup::outside(
-            spec.limits.clone(),
-            &format!("entering it failed: {}", io::Error::from_raw_os_error(errno)),
-        ),
-    };
-    let attributes = priority::read_back(Members::Main(&main), constraints, held.attempt(), &kept);
-    let mut statuses = merge(constraints, limits, attributes);
-    statuses.extend(rlimits::read_back(&main, &exec.rlimits, held.attempt()));
-    if constraints.strict
-        && let Some(status) = statuses.iter().find(|status| !status.applied)
-    {
-        let reason = status.reason.as_deref().unwrap_or("it was not read back");
-        let detail = format!("constraints.strict is set, and {} is not in force: {reason}", status.name);
-        return Err(StartError { stage: Stage::Constraint, errno: None, detail });
-    }
-    // What is not in its cgroup is not counted there.
-    let counted = spec.cgroup.as_ref().filter(|_| held.attempt().cgroup.is_none());
-    let baseline = counters::read(counted);
-    let started = Started {
-        version: VERSION,
-        run_id: spec.run_id.clone(),
-        at: clock::now(),
-        process: main.clone(),
-        wrapper: process::current().map_err(proc_failed)?,
-        constraints: statuses,
-        notes,
-        baseline: Some(baseline.clone()),
-    };
-    let cpu_limit = exec.rlimits.get(&rlimit::Resource::Cpu).and_then(|_| rlimits::cpu_time(main.pid));
-    run.write_started(&started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
+    let stdio = Stdio { input: null.as_fd(), output: output.as_fd(), error: output.as_fd() };
+    let prepared = child::prepare(spec, exec, plan, stdio, notes)?;
+    run.write_started(&prepared.started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
     abort::at(Point::StartedWritten);
-    held.go()?;
-    Ok(Begun { main, cgroup: spec.cgroup.clone(), baseline, cpu_limit })
+    prepared.go()
 }
 
-/// Moves this process to where wrappers live. After the start, which must not wait for it: the kernel
-/// takes milliseconds. Where it fails, it stays in the supervisor's cgroup, and never is in the job's.
-fn leave_cgroup(cgroup: Option<&Cgroup>) {
-    if let Some(Cgroup::V2 { wrappers, .. }) = cgroup {
-        let _ = cgroup::files::write(wrappers, "cgroup.procs", "0");
+/// What the leftovers of a run get: as its job is declared now, which an edit in place may have changed.
+fn stop_of(run: &RunDir) -> (Signal, Duration) {
+    match run.spec() {
+        Ok(Some(spec)) => (spec.job.stop.signal, spec.job.stop.timeout),
+        _ => DEFAULT_STOP,
     }
 }
 
@@ -282,47 +224,6 @@ fn open_log(path: &Path) -> Result<OwnedFd, StartError> {
     Ok(file.into())
 }
 
-/// Waits until the main process ends. Orphans that come to us are reaped on the way.
-fn wait(begun: &Begun, run_id: RunId) -> Exited {
-    loop {
-        let Ok(Some(pid)) = sys::peek_exit(true) else {
-            // No child is left, and the main one was never seen to end.
-            return Exited::unmeasured(run_id, clock::now(), Ended::Lost(LostCause::WrapperLost));
-        };
-        if pid != begun.main.pid {
-            // Gone already: somebody else's it is not, so it was reaped.
-            let _ = sys::reap(pid);
-            continue;
-        }
-        // Before it is reaped: then its counters are gone.
-        let io = read_io(pid);
-        let raised = begun.cpu_limit.and_then(|before| rlimits::cpu_time(pid)?.checked_sub(before));
-        let Ok(reaped) = sys::reap(pid) else { continue };
-        abort::at(Point::WorkloadReaped);
-        let at = clock::now();
-        // A kill for memory was counted before the signal was sent.
-        let (mut evidence, used) = counters::read(begun.cgroup.as_ref()).since(&begun.baseline);
-        evidence.cpu_limit_signals = raised.unwrap_or(0);
-        let usage = used.or(&Usage {
-            cpu_sec: Some(reaped.cpu_sec),
-            memory_peak_bytes: Some(reaped.memory_peak_bytes),
-            io_read_bytes: io.0,
-            io_write_bytes: io.1,
-            ..Usage::default()
-        });
-        let exited = Exited::waited(run_id, at, reaped.status, ObservedBy::Parent);
-        return Exited { usage, evidence: Some(evidence), ..exited };
-    }
-}
-
-/// Bytes read from and written to storage (`/proc/PID/io`), with those of the children it waited for.
-/// Nothing where we may not see them.
-fn read_io(pid: Pid) -> (Option<u64>, Option<u64>) {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    (field("read_bytes:"), field("write_bytes:"))
-}
-
 /// Writes `exited.json`. An exit is never given up: a full disk is waited out. Only where the run
 /// directory is gone there is nobody left to tell.
 fn record(run: &RunDir, exited: &Exited) {
@@ -333,70 +234,6 @@ fn record(run: &RunDir, exited: &Exited) {
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(MAX_PAUSE);
-    }
-}
-
-/// Ends what the main process left behind: its signal once, the time the job gives, then SIGKILL.
-fn end_leftovers(run: &RunDir, begun: &Begun) {
-    let (main, cgroup) = (&begun.main, begun.cgroup.as_ref());
-    let Ok(wrapper) = process::current() else { return };
-    if all_gone(cgroup) {
-        return;
-    }
-    // As the job is declared now: an edit in place may have changed it.
-    let (signal, timeout) = match run.spec() {
-        Ok(Some(spec)) => (spec.job.stop.signal, spec.job.stop.timeout),
-        _ => DEFAULT_STOP,
-    };
-    let leftovers = process::family(&wrapper).unwrap_or_default();
-    for leftover in &leftovers {
-        // Gone or not ours to signal: SIGKILL is tried later all the same.
-        let _ = process::PidFd::open(leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
-    }
-    // What is nobody's child here any more is in the cgroup all the same.
-    let _ = cgroup.map(|cgroup| cgroup::signal(cgroup, signal, &leftovers));
-    if all_gone_within(timeout, cgroup) {
-        return;
-    }
-    for _ in 0..KILL_ROUNDS {
-        // What refuses is not ours (it changed its user): the others have got theirs.
-        let _ = cgroup.map(cgroup::kill);
-        let _ = process::kill_family(Some(&wrapper), main);
-        if all_gone_within(Duration::from_secs(1), cgroup) {
-            return;
-        }
-    }
-}
-
-/// Whether everything that the main process left has ended within this time; reaps what are children.
-fn all_gone_within(timeout: Duration, cgroup: Option<&Cgroup>) -> bool {
-    let begin = Instant::now();
-    loop {
-        if all_gone(cgroup) {
-            return true;
-        }
-        let left = timeout.saturating_sub(begin.elapsed());
-        if left.is_zero() {
-            return false;
-        }
-        // Of what is no child there is no signal.
-        sys::wait_for_child_signal(if no_child_is_left() { left.min(LOOK_AGAIN) } else { left });
-    }
-}
-
-/// Whether no child is left, born or adopted, and nothing in the cgroup.
-fn all_gone(cgroup: Option<&Cgroup>) -> bool {
-    no_child_is_left() && cgroup.map(cgroup::procs).and_then(Result::ok).is_none_or(|procs| procs.is_empty())
-}
-
-/// Reaps the children that have ended; true if none is left.
-fn no_child_is_left() -> bool {
-    loop {
-        match sys::peek_exit(false) {
-            Ok(Some(pid)) => drop(sys::reap(pid)),
-            Ok(None) => return false,
-            Err(_) => return true,
-        }
     }
 }
 

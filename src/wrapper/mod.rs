@@ -1,9 +1,14 @@
 //! The wrapper: one small process per run, which starts the workload, waits for it and records its end.
 //! It has no policy. If it dies, the workload lives on.
 
-mod attach;
+pub mod attach;
+mod child;
 pub mod detached;
+pub mod files;
 pub mod hold;
+mod messages;
+mod observe;
+pub mod run;
 
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;

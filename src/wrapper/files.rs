@@ -1,0 +1,99 @@
+//! What is kept of a run from the command line: its directory while it goes on, and its reports.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::messages::Messages;
+use crate::model::report::Report;
+use crate::runs::dir::{LockFile, RunDir};
+use crate::runs::durable::{self, at};
+use crate::runs::record::Spec;
+use crate::runs::reports::{Reports, encode};
+
+/// How a report is written down.
+pub type Render = Box<dyn Fn(&Report) -> Vec<u8>>;
+
+/// What is kept of a run.
+pub struct Files {
+    /// Where run directories are; `None` where nothing can be kept, and why.
+    pub runs: Result<PathBuf, String>,
+    /// Where reports are kept, for a run with a name.
+    pub reports: Option<Reports>,
+    /// A file that is to hold the newest report of the run: `--report`.
+    pub file: Option<PathBuf>,
+    /// As something else than a report, on standard output and in `file`.
+    pub form: Option<Render>,
+}
+
+impl Files {
+    /// A report as it was asked for.
+    #[must_use]
+    pub fn render(&self, report: &Report) -> Vec<u8> {
+        match &self.form {
+            Some(form) => form(report),
+            // No report fails to be written as JSON.
+            None => encode(report).unwrap_or_default(),
+        }
+    }
+
+    /// Makes the directory of a run, which shows who governs it. Without one it runs all the same.
+    pub(super) fn begin(&self, spec: &Spec, messages: Messages) -> Option<(RunDir, LockFile)> {
+        let made = match &self.runs {
+            Ok(runs) => RunDir::create(runs, spec).map_err(|error| error.to_string()),
+            Err(why) => Err(why.clone()),
+        };
+        made.inspect_err(|why| messages.warn(&format!("no record of this run is kept: {why}"))).ok()
+    }
+
+    /// Writes that something has changed. What cannot be written now is made up for at the next change.
+    pub(super) fn changed(&self, report: &Report, messages: Messages) {
+        let kept = self.reports.as_ref().map_or(Ok(()), |reports| reports.put(report));
+        let written = self.file.as_ref().map_or(Ok(()), |file| replace(file, &self.render(report), false));
+        for error in [kept, written].into_iter().filter_map(Result::err) {
+            messages.warn(&format!("the report cannot be written: {error}; it is tried again at the end"));
+        }
+    }
+
+    /// Writes the last report; it is on disk when this returns.
+    ///
+    /// # Errors
+    /// With the path.
+    pub(super) fn ended(&self, report: &Report) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| replace(file, &self.render(report), true))?;
+        self.reports.as_ref().map_or(Ok(()), |reports| reports.file(report))
+    }
+}
+
+/// Replaces a file of the user's, whole or not at all; one that is no regular file is written to.
+fn replace(path: &Path, bytes: &[u8], durably: bool) -> io::Result<()> {
+    let written = match fs::metadata(path) {
+        Ok(meta) if !meta.is_file() => {
+            // A pipe or a terminal takes one document, not one for every change.
+            if !durably {
+                return Ok(());
+            }
+            OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes))
+        }
+        known => {
+            // Where it leads, not the link.
+            let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
+            let written = match durably {
+                true => durable::write_durable(&path, bytes),
+                false => durable::write(&path, bytes),
+            };
+            // As readable as any file of its owner's, or as it was: records are not.
+            let mode = known.map_or_else(|_| 0o666 & !umask(), |meta| meta.permissions().mode() & 0o7777);
+            written.and_then(|()| fs::set_permissions(&path, Permissions::from_mode(mode)))
+        }
+    };
+    written.map_err(|error| at(path, error))
+}
+
+/// This process's file mode creation mask (`Umask` in `/proc/PID/status`).
+fn umask() -> u32 {
+    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let octal = text.lines().find_map(|line| line.strip_prefix("Umask:"));
+    octal.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o022)
+}

@@ -1,0 +1,93 @@
+//! What `ffrtmp run` and `ffrtmp attach` say to people, on standard error, in the reference's form.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::run::in_options;
+use crate::model::constraints::ConstraintStatus;
+use crate::model::job::Job;
+use crate::model::report::Report;
+
+/// Standard error, as one who talks to people sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Messages {
+    quiet: bool,
+    color: bool,
+}
+
+impl Messages {
+    /// `quiet`: no messages but errors. Colours are for terminals, and where `NO_COLOR` is not set.
+    pub(super) fn new(quiet: bool) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self { quiet, color: io::stderr().is_terminal() && !plain }
+    }
+
+    /// Something that happened.
+    pub(super) fn say(self, text: &str) {
+        if !self.quiet {
+            self.line("2", "[wrapper]", text);
+        }
+    }
+
+    /// Something that is not as it was asked for.
+    pub(super) fn warn(self, text: &str) {
+        if !self.quiet {
+            self.line("33", "[wrapper] WARNING:", text);
+        }
+    }
+
+    /// Why there is nothing to run.
+    pub(super) fn error(self, text: &str) {
+        self.line("31", "Error:", text);
+    }
+
+    /// The job, in a line.
+    pub(super) fn job(self, job: &Job) {
+        let intent = serde_json::to_value(job.intent).unwrap_or_default();
+        let intent = intent.as_str().unwrap_or_default();
+        self.say(&format!("Job: {}, Intent: {intent}, SLA: {}", job.id, job.sla_eligible));
+    }
+
+    /// What of the constraints is not in force, each reason once.
+    pub(super) fn not_in_force(self, statuses: &[ConstraintStatus]) {
+        let mut told: Vec<(&str, Vec<&str>)> = Vec::new();
+        for status in statuses.iter().filter(|status| !status.applied) {
+            let reason = status.reason.as_deref().unwrap_or("it was not read back");
+            match told.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, names)) => names.push(status.name.as_str()),
+                None => told.push((reason, vec![status.name.as_str()])),
+            }
+        }
+        for (reason, names) in told {
+            self.warn(&format!("{reason} [not in force: {}]", names.join(", ")));
+        }
+    }
+
+    /// How it ended.
+    pub(super) fn exited(self, report: &Report) {
+        let how = match (report.exit_code, report.signal) {
+            (Some(code), _) => format!("code={code}"),
+            (None, Some(signal)) => format!("signal={signal}"),
+            (None, None) => "code=unknown".into(),
+        };
+        let reason = serde_json::to_value(report.exit_reason).unwrap_or_default();
+        let reason = reason.as_str().unwrap_or("unknown").to_owned();
+        let lasted = report.duration_sec.map_or("unknown".into(), |seconds| format!("{seconds:.1}s"));
+        self.say(&format!("Process exited: {how}, reason={reason}, duration={lasted}"));
+        // What the line does not say already.
+        if !["success", "error"].contains(&reason.as_str())
+            && let Some(last) = report.events.last()
+        {
+            self.say(&in_options(&last.message));
+        }
+    }
+
+    fn line(self, color: &str, head: &str, text: &str) {
+        let line = if self.color {
+            format!("\x1b[{color}m{head}\x1b[0m {text}\n")
+        } else {
+            format!("{head} {text}\n")
+        };
+        // In one piece, among what the workload prints. If nobody reads it, the work goes on.
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+}
