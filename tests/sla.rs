@@ -102,8 +102,8 @@ fn busy() -> Site {
 
 const WHOLE: &str = "\
 platform_sla_uptime: 71.42%, 5 of 7 eligible runs that have ended
-only kept reports count: 8 ended runs, the first of 2026-01-01T01:00:00.000Z; 1 of them not sla_eligible \
-(reports.keep in supervisor.toml: the newest of each job)
+only kept reports count: 8 ended runs, the first of 2026-01-01T01:00:00.000Z; 1 of them not sla_eligible
+(of each job the newest: reports.keep of supervisor.toml, 20 of each --job-id of ffrtmp run and attach)
 
 BY      NAME             UPTIME  SUCCESSES   TOTAL  FIRST ENDED
 intent  production       66.66%          4       6  2026-01-01T01:00:00.000Z

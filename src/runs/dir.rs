@@ -358,6 +358,18 @@ pub fn job_runs(runs_root: &Path, job: &JobId) -> io::Result<Vec<RunDir>> {
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
+/// Every run of every job, whoever named it, and whatever its records say; none if the directory is not there.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn all_runs(runs_root: &Path) -> io::Result<Vec<RunDir>> {
+    let mut runs = Vec::new();
+    for job in subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::try_from(name).ok()) {
+        runs.extend(job_runs(runs_root, &job)?);
+    }
+    Ok(runs)
+}
+
 /// Removes the directory of a job that has no runs: whoever made it, or removed the last, was interrupted.
 pub fn remove_empty(runs_root: &Path, job: &JobId) {
     // One that is not empty refuses.

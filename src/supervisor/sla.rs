@@ -80,7 +80,8 @@ fn print(sla: &Sla, since: Option<WallTime>, out: &mut dyn Write) -> io::Result<
     };
     writeln!(
         out,
-        "only kept reports count: {}{first}{not_eligible} (reports.keep in supervisor.toml: the newest of each job)",
+        "only kept reports count: {}{first}{not_eligible}\n(of each job the newest: reports.keep of supervisor.toml, \
+         20 of each --job-id of ffrtmp run and attach)",
         runs(kept.runs, "ended run", "ended runs")
     )?;
     table(sla, out)?;

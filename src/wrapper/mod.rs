@@ -8,6 +8,7 @@ pub mod files;
 pub mod hold;
 mod messages;
 mod observe;
+pub mod ps;
 pub mod run;
 
 use std::io::{self, PipeReader};
