@@ -15,7 +15,10 @@ use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::supervisor::seek::{Found, Seeker};
 
 /// Longer than anything takes that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is seen sooner was told, or looked for: everybody is looked at only every half a minute.
+const NOTICED: Duration = Duration::from_secs(15);
 
 /// Processes of ours, which end with it.
 struct Ground {
@@ -158,8 +161,7 @@ fn who_comes_is_found_and_who_goes_is_not_any_more() {
         let begin = Instant::now();
         let other = ground.sleeper("seek-other");
         let changed = until(seeker, "b", &processes(&[&other])).await;
-        let limit = if seeker.is_told() { 500 } else { 2_000 };
-        assert!(begin.elapsed() < Duration::from_millis(limit), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < NOTICED, "{:?}", begin.elapsed());
         assert_eq!(changed, [job("b")].into());
         let second = ground.sleeper("seek-comes");
         until(seeker, "a", &processes(&[&first, &second])).await;
@@ -251,7 +253,7 @@ fn what_changes_without_a_word_is_noticed_soon_after_the_start() {
         shell.wait().expect("our child");
         let begin = Instant::now();
         until(seeker, "a", &processes(&[&orphan])).await;
-        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < NOTICED, "{:?}", begin.elapsed());
         let pidfd = process::PidFd::open(&orphan).expect("pidfd").expect("alive");
         pidfd.send(ffrtmp::model::signal::Signal::KILL).expect("ours");
         let pid = nix::unistd::Pid::from_raw(orphan.pid.as_raw());
@@ -272,7 +274,7 @@ fn a_least_time_is_waited_for() {
         until(seeker, "a", &processes(&[&found])).await;
         // The kernel counts in hundredths of a second.
         assert!(begin.elapsed() + Duration::from_millis(20) >= least, "{:?}", begin.elapsed());
-        assert!(begin.elapsed() < least * 3, "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < NOTICED, "{:?}", begin.elapsed());
     });
 }
 

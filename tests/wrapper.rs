@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ffrtmp::linux::cgroup::mounts::Mounts;
 use ffrtmp::linux::clock;
@@ -31,19 +31,11 @@ use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "shared/wait.rs"]
+mod wait;
 
-/// Looks until there is something to see.
-fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+use wait::{DEADLINE, await_some};
 
 /// A place for runs, and the spec of one that a test changes as it likes.
 struct Place {
@@ -753,11 +745,12 @@ fn leftovers_get_their_signal_then_sigkill() {
     // Both are orphans in sessions of their own; one obeys, one does not. Should nobody end them, they
     // end by themselves.
     let mut place = Place::shell(
-        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; for i in $(seq 600); do sleep 0.05; done' &
+        "setsid sh -c 'trap \"echo obeyed; exit\" TERM; echo $$; : >$READY; for i in $(seq 600); do sleep 0.05; done' &
          (trap '' TERM; setsid sleep 60 & echo $!)
-         sleep 0.3; exit 0",
+         until [ -e $READY ]; do sleep 0.02; done; exit 0",
     );
-    place.spec.job.stop.timeout = Duration::from_millis(500);
+    place.spec.environment.push(("READY".into(), place.path("ready").display().to_string()));
+    place.spec.job.stop.timeout = Duration::from_secs(5);
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
     let log = place.log();

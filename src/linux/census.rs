@@ -13,8 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use nix::unistd::{SysconfVar, Uid, User, sysconf};
+use nix::unistd::{Uid, User};
 
+use super::clock;
 use super::process::{self, Stat};
 use crate::model::matching::{Cgroups, Facts};
 use crate::model::process::{Pid, ProcessIdentity};
@@ -216,7 +217,7 @@ impl<'a> Process<'a> {
     /// When it began.
     #[must_use]
     pub fn began(&self) -> BootTime {
-        BootTime(self.stat.start_time.saturating_mul(1000) / ticks_per_second())
+        BootTime(0) + clock::ticks(self.stat.start_time)
     }
 
     /// Whether it has ended, and waits to be reaped.
@@ -340,17 +341,6 @@ impl Facts for Process<'_> {
     fn parent(&self) -> &[u8] {
         self.parent_stat().map_or(&[], |stat| &stat.name)
     }
-}
-
-/// Clock ticks in a second, of those in `/proc` (`_SC_CLK_TCK`, sysconf(3)).
-fn ticks_per_second() -> u64 {
-    // Every machine that this program runs on says 100.
-    sysconf(SysconfVar::CLK_TCK)
-        .ok()
-        .flatten()
-        .and_then(|ticks| u64::try_from(ticks).ok())
-        .unwrap_or(100)
-        .max(1)
 }
 
 #[cfg(test)]

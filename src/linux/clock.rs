@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::model::time::{BootTime, Moment, WallTime};
 use crate::model::zones::{Zones, built_in};
@@ -27,6 +29,14 @@ pub fn now() -> Moment {
 #[must_use]
 pub fn boot() -> BootTime {
     BootTime(read(ClockId::CLOCK_BOOTTIME).unsigned_abs())
+}
+
+/// So many clock ticks, in which `/proc` counts time (`_SC_CLK_TCK`, sysconf(3)).
+#[must_use]
+pub fn ticks(count: u64) -> Duration {
+    // 100 a second on every Linux that runs media; the call cannot fail for it.
+    let second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    Duration::from_millis(count.saturating_mul(1000) / second.unwrap_or(100).max(1))
 }
 
 /// A descriptor that becomes readable each time the wall clock is set, and when the host wakes from

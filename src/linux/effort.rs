@@ -2,14 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::time::Duration;
 
+use super::clock;
 use super::process::{self, is_gone, read_thread_state, stat_of};
 use crate::model::effort::Effort;
 use crate::model::process::{Pid, ProcessIdentity};
-
-/// A clock tick as `/proc` counts it: the same on every architecture that this runs on (`USER_HZ`).
-const TICK: Duration = Duration::from_millis(10);
 
 /// What a run's main process and `others` have done; others that are gone have done nothing.
 ///
@@ -32,7 +29,7 @@ fn add(process: &ProcessIdentity, all: &mut Effort) -> io::Result<()> {
     let Some(written) = written(process.pid)? else { return Ok(()) };
     all.processes += 1;
     all.newest = all.newest.max(stat.start_time);
-    all.cpu += TICK * u32::try_from(stat.cpu_ticks).unwrap_or(u32::MAX);
+    all.cpu += clock::ticks(stat.cpu_ticks);
     all.written += written;
     all.waits_for_disk |= waits_for_disk(process.pid)?;
     Ok(())
@@ -68,6 +65,7 @@ fn waits_for_disk(pid: Pid) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::Duration;
 
     use super::*;
 

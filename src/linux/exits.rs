@@ -17,11 +17,10 @@ use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 
 use nix::poll::{PollFlags, PollTimeout};
-use nix::unistd::{SysconfVar, sysconf};
 
 use super::proc_events::{Filter, ProcEvent, ProcEvents};
 use super::process::{PidFd, Stat, is_gone, ready, split_stat};
-use super::sys;
+use super::{clock, sys};
 use crate::model::exit::ObservedBy;
 use crate::model::process::{Pid, ProcessIdentity};
 
@@ -159,10 +158,7 @@ impl ExitWatch {
     fn zombie(&self) -> io::Result<Option<i32>> {
         let mut line = [0; LONGEST];
         let Some(zombie) = self.read_stat(&mut line)?.and_then(Zombie::parse) else { return Ok(None) };
-        if let Ok(Some(ticks)) = sysconf(SysconfVar::CLK_TCK) {
-            #[allow(clippy::cast_precision_loss, reason = "clock ticks stay far below 2^53")]
-            self.cpu_sec.get_or_init(|| zombie.cpu_ticks as f64 / ticks as f64);
-        }
+        self.cpu_sec.get_or_init(|| clock::ticks(zombie.cpu_ticks).as_secs_f64());
         Ok((zombie.is_shown || self.may_be_seen()?).then_some(zombie.status))
     }
 

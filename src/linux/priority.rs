@@ -22,12 +22,6 @@ const MAX_PASSES: usize = 16;
 const ATTRIBUTES: [ConstraintName; 4] =
     [ConstraintName::Nice, ConstraintName::OomScoreAdj, ConstraintName::Cpus, ConstraintName::IoClass];
 
-/// Whether a constraint is (or, for `cpus`, can be) an attribute of processes, and not only of a cgroup.
-#[must_use]
-pub fn is_attribute(name: ConstraintName) -> bool {
-    ATTRIBUTES.contains(&name)
-}
-
 /// What went wrong when a process set itself up before exec.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attempt {
@@ -390,7 +384,7 @@ pub(super) fn io_priority_of(class: Option<IoClass>) -> i32 {
 }
 
 /// What ioprio_get(2) gave. Without a class the level means nothing; older kernels tell one all the same.
-fn io_class_of(value: i32) -> Option<IoClass> {
+pub(super) fn io_class_of(value: i32) -> Option<IoClass> {
     let level = (value & 7) as u8;
     match value >> IO_CLASS_SHIFT & 7 {
         1 => Some(IoClass::Realtime(level)),

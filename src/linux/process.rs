@@ -9,7 +9,6 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{SysconfVar, sysconf};
 
 use super::{clock, sys};
 use crate::model::process::{BootId, Pid, ProcessIdentity};
@@ -53,9 +52,7 @@ pub fn current() -> io::Result<ProcessIdentity> {
 /// When a process began. To a hundredth of a second, which is what the kernel tells.
 #[must_use]
 pub fn began(process: &ProcessIdentity) -> Moment {
-    // 100 on every Linux that runs media; sysconf(3) cannot fail for it.
-    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
-    let boot = BootTime(process.start_time.saturating_mul(1000) / ticks.unwrap_or(100).max(1));
+    let boot = BootTime(0) + clock::ticks(process.start_time);
     let now = clock::now();
     let ago = i64::try_from(now.boot.since(boot).as_millis()).unwrap_or(0);
     Moment { wall: WallTime::from_unix_ms(now.wall.unix_ms() - ago), boot }

@@ -227,9 +227,13 @@ impl Report {
         self.intent = job.intent;
         self.sla_eligible = job.sla_eligible;
         self.tags.clone_from(&job.tags);
-        (self.mode, self.command) = match &job.workload {
-            Workload::Exec(exec) => (Mode::Run, exec.command.clone()),
-            Workload::Attach(_) => (Mode::Attach, Vec::new()),
+        self.mode = match &job.workload {
+            Workload::Exec(exec) => {
+                self.command.clone_from(&exec.command);
+                Mode::Run
+            }
+            // Its command is that of the process, and no declaration says it.
+            Workload::Attach(_) => Mode::Attach,
         };
     }
 

@@ -18,14 +18,12 @@ use crate::linux::attach;
 use crate::linux::clock;
 use crate::linux::process::PidFd;
 use crate::model::exit::{Stage, StartError};
-use crate::model::history::StartHistory;
 use crate::model::ids::JobId;
 use crate::model::job::{Attach, Job, Workload};
 use crate::model::process::ProcessIdentity;
 use crate::model::signal::Signal;
 use crate::reconcile::plan::{Quarry, Wanted};
-use crate::runs::dir::new_run_id;
-use crate::runs::record::{Spec, VERSION};
+use crate::runs::record::Spec;
 
 /// How long a wrapper that was sent SIGKILL has to be gone.
 const DYING: Duration = Duration::from_secs(1);
@@ -145,15 +143,18 @@ impl Daemon {
 
     /// Looks for processes that fit, and has the jobs planned for which that changes something.
     pub(super) fn seek(&mut self) {
-        // Whoever descends from one of these is governed already.
-        let runs = self.slots.values().filter_map(|slot| slot.run.as_ref()).filter(|run| run.is_live());
-        self.seeker.set_governed(runs.flat_map(Run::ours).collect());
+        // Whatever changes a run has its job planned; most events come without.
+        if std::mem::take(&mut self.planned) || !self.dirty.is_empty() {
+            // Whoever descends from one of these is governed already.
+            let runs = self.slots.values().filter_map(|slot| slot.run.as_ref()).filter(|run| run.is_live());
+            self.seeker.set_governed(runs.flat_map(Run::ours).collect());
+        }
         let changed = self.seeker.look(clock::boot());
         self.mark_rules(changed);
     }
 
     /// Has attach jobs planned, and the runs of those that govern all that fit.
-    pub(super) fn mark_rules(&mut self, rules: impl IntoIterator<Item = JobId>) {
+    fn mark_rules(&mut self, rules: impl IntoIterator<Item = JobId>) {
         for rule in rules {
             let all = matches!(self.declared.wanted(&rule), Wanted::Run(job) if job.attach().is_some_and(|a| a.all));
             if all {
@@ -188,40 +189,13 @@ impl Daemon {
         self.begin(self.spec_of(job), "looking for its process", Some(error))
     }
 
-    fn spec_of(&self, job: &Arc<Job>) -> Spec {
-        let now = clock::now();
-        Spec {
-            version: VERSION,
-            run_id: new_run_id(
-                now,
-                self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id)),
-            ),
-            boot_id: self.boot_id.clone(),
-            created: now,
-            job: (**job).clone(),
-            environment: Vec::new(),
-            log: self.layout.logs().join(format!("{}.log", job.id)),
-            history: StartHistory::default(),
-            open_files: None,
-            cgroup: None,
-            limits: Vec::new(),
-            released: false,
-            before: None,
-            attached: None,
-        }
-    }
-
     /// Lets a process go: its wrapper first, which only watches, then what was changed is restored.
     pub(super) fn let_go(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let (Some(started), Some(attached)) = (run.started.clone(), run.spec.attached.clone()) else {
             return Ok(());
         };
-        if !run.spec.released {
-            let spec = Spec { released: true, ..run.spec.clone() };
-            run.dir.write_spec(&spec)?;
-            (run.spec, run.seen.released) = (spec, true);
-        }
+        run.record_release()?;
         abort::at(Point::LetGoRecorded);
         if let Some(wrapper) = PidFd::open(&started.wrapper)? {
             wrapper.send(Signal::KILL)?;
@@ -255,7 +229,7 @@ impl Daemon {
     }
 
     /// A process is nobody's any more: other jobs may wait for it.
-    pub(super) fn free(&mut self) {
+    fn free(&mut self) {
         let rules: Vec<JobId> = rules(&self.declared).into_keys().collect();
         self.mark_rules(rules);
     }

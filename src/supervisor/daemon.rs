@@ -98,7 +98,9 @@ pub struct Daemon {
     /// What finds the processes of attach jobs.
     pub(super) seeker: Seeker,
     watch: Watch,
-    dirty: BTreeSet<JobId>,
+    pub(super) dirty: BTreeSet<JobId>,
+    /// A job was planned since the seeker was told who is governed: it may be others by now.
+    pub(super) planned: bool,
     timers: BTreeSet<(BootTime, JobId)>,
     rescan_at: Option<BootTime>,
     /// When the limits of all jobs are read back next.
@@ -186,6 +188,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             seeker: Seeker::new(),
             watch,
             dirty: BTreeSet::new(),
+            planned: true,
             timers: BTreeSet::new(),
             rescan_at: None,
             verify_at: clock::boot() + RESYNC,
@@ -464,15 +467,21 @@ impl Daemon {
                 News::Mended(path) => info!("{}: well again", path.display()),
             }
         }
-        if !scan.changed.is_empty() {
+        let is_rule =
+            |id: &JobId| matches!(self.declared.wanted(id), Wanted::Run(job) if job.attach().is_some());
+        if scan.changed.iter().any(|id| is_rule(id) || self.seeker.seeks(id)) {
             let rules = attach::rules(&self.declared);
             self.seeker.set_rules(rules);
             self.seek();
         }
         // What a rule for all governs are runs of other names.
         let stems: BTreeSet<&str> = scan.changed.iter().map(JobId::stem).collect();
-        let of_rules = |id: &&JobId| id.entry().is_some() && stems.contains(id.stem());
-        self.dirty.extend(self.slots.keys().filter(of_rules).cloned());
+        for stem in stems {
+            // No entry comes before this one.
+            let Ok(first) = JobId::instance(stem, "0") else { continue };
+            let of_rule = self.slots.range(first..).map(|(id, _)| id).take_while(|id| id.stem() == stem);
+            self.dirty.extend(of_rule.cloned());
+        }
         self.dirty.extend(scan.changed);
         if !scan.gone.is_empty() {
             let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
@@ -529,6 +538,7 @@ impl Daemon {
 
     /// Plans a job and executes the plan, until there is nothing left to do now.
     fn settle(&mut self, job: &JobId) {
+        self.planned = true;
         let mut wake = None;
         for round in 0.. {
             let moment = clock::now();

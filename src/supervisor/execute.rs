@@ -77,12 +77,11 @@ impl Daemon {
     }
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
-        let now = clock::now();
-        let run_id = new_run_id(now, self.run_of(&job.id).map(|run| &run.seen.id));
-        history.recent.push(now.boot);
+        let spec = self.spec_of(job);
+        history.recent.push(spec.created.boot);
         let environment = match job.exec() {
             Some(exec) => {
-                environment::build(&job.id, &run_id, exec, &self.settings.pass, std::env::vars_os())
+                environment::build(&job.id, &spec.run_id, exec, &self.settings.pass, std::env::vars_os())
             }
             None => Ok(Vec::new()),
         };
@@ -100,23 +99,30 @@ impl Daemon {
             Err(why) => (None, cgroup::not_in_force(job.in_force(), &why)),
         };
         abort::at(Point::LimitsSet);
-        let spec = Spec {
+        let spec = Spec { environment, history, open_files: self.open_files, cgroup, limits, ..spec };
+        self.begin(spec, why.describe(), failed)
+    }
+
+    /// What is recorded of each new run of a job, whether its workload is started or taken over.
+    pub(super) fn spec_of(&self, job: &Job) -> Spec {
+        let now = clock::now();
+        let last = self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id));
+        Spec {
             version: VERSION,
-            run_id,
+            run_id: new_run_id(now, last),
             boot_id: self.boot_id.clone(),
             created: now,
-            job: (**job).clone(),
-            environment,
+            job: job.clone(),
+            environment: Vec::new(),
             log: self.layout.logs().join(format!("{}.log", job.id)),
-            history,
-            open_files: self.open_files,
-            cgroup,
-            limits,
+            history: StartHistory::default(),
+            open_files: None,
+            cgroup: None,
+            limits: Vec::new(),
             released: false,
             before: None,
             attached: None,
-        };
-        self.begin(spec, why.describe(), failed)
+        }
     }
 
     /// Records a run and starts its wrapper; if it already failed, only records that.
@@ -125,11 +131,7 @@ impl Daemon {
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);
-        let mut report =
-            Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
-        if let Some(attached) = &spec.attached {
-            report.command.clone_from(&attached.command);
-        }
+        let report = Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
         let seen = Observed {
             id: run_id.clone(),
             job: Arc::clone(&job),
@@ -139,20 +141,7 @@ impl Daemon {
             released: false,
             target: spec.attached.as_ref().map(|attached| attached.process.clone()),
         };
-        let mut run = Run {
-            seen,
-            dir,
-            spec,
-            started: None,
-            ended: None,
-            unrecorded: false,
-            report,
-            workload: None,
-            orphan: None,
-            watch: None,
-            filed: false,
-            followed: false,
-        };
+        let mut run = Run::new(seen, dir, spec, report);
         let failed = match failed {
             Some(error) => Some(error),
             None => match wrapper::launch(&self.wrapper, &run.dir, lock) {
@@ -347,10 +336,8 @@ impl Daemon {
 
     fn release(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        let spec = Spec { released: true, ..run.spec.clone() };
-        run.dir.write_spec(&spec)?;
+        run.record_release()?;
         abort::at(Point::ReleaseRecorded);
-        (run.spec, run.seen.released) = (spec, true);
         let text = "let go: its file is gone or disabled, and stop.on_remove is \"leave\"";
         info!(job = %job, run = %run.seen.id, "{text}");
         run.report.event(clock::now().wall, State::Running, text.into());

@@ -50,7 +50,7 @@ pub struct Run {
     pub(super) unrecorded: bool,
     pub(super) report: Report,
     /// The workload, held while it has a wrapper.
-    pub(super) workload: Option<PidFd>,
+    workload: Option<PidFd>,
     /// The workload, watched by ourselves since the wrapper is gone.
     pub(super) orphan: Option<Arc<ExitWatch>>,
     /// Waits for the wrapper or the workload to end.
@@ -76,6 +76,27 @@ impl Drop for Run {
 }
 
 impl Run {
+    /// A run of which no more is known than what was recorded before its start.
+    pub(super) fn new(seen: Observed, dir: RunDir, spec: Spec, mut report: Report) -> Self {
+        if let Some(attached) = &spec.attached {
+            report.command.clone_from(&attached.command);
+        }
+        Self {
+            seen,
+            dir,
+            spec,
+            started: None,
+            ended: None,
+            unrecorded: false,
+            report,
+            workload: None,
+            orphan: None,
+            watch: None,
+            filed: false,
+            followed: false,
+        }
+    }
+
     /// A run that another supervisor left.
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
@@ -88,21 +109,8 @@ impl Run {
             });
         // An edit may have been recorded, and not been reported any more.
         report.describe(&spec.job);
-        let seen = sighting.observed(filed);
-        let mut run = Self {
-            seen,
-            dir,
-            spec,
-            started: None,
-            ended: None,
-            unrecorded: false,
-            report,
-            workload: None,
-            orphan: None,
-            watch: None,
-            filed,
-            followed: false,
-        };
+        let mut run = Self::new(sighting.observed(filed), dir, spec, report);
+        run.filed = filed;
         run.absorb(sighting);
         run
     }
@@ -140,8 +148,7 @@ impl Run {
     /// Whether this process is its main one.
     #[must_use]
     pub fn governs(&self, process: &ProcessIdentity) -> bool {
-        let main = self.seen.target.as_ref().or(self.started.as_ref().map(|started| &started.process));
-        main == Some(process)
+        self.seen.target.as_ref().or(self.process()) == Some(process)
     }
 
     /// Its processes that are none to take over: the wrapper, and the main process that it started.
@@ -149,6 +156,16 @@ impl Run {
         let started = self.started.iter().filter(|_| self.seen.target.is_none());
         let main = started.map(|started| started.process.clone());
         self.started.iter().map(|started| started.wrapper.clone()).chain(main)
+    }
+
+    /// Records that it is let go: no supervisor ends it or governs it from now on.
+    pub(super) fn record_release(&mut self) -> io::Result<()> {
+        if !self.spec.released {
+            let spec = Spec { released: true, ..self.spec.clone() };
+            self.dir.write_spec(&spec)?;
+            (self.spec, self.seen.released) = (spec, true);
+        }
+        Ok(())
     }
 
     /// Takes in what was seen. Gives what to watch from now on.
@@ -221,7 +238,7 @@ impl Run {
     }
 
     /// Records an end that the wrapper did not, so that it is told the same way for ever.
-    pub(super) fn conclude(&mut self, mut exited: Exited) {
+    fn conclude(&mut self, mut exited: Exited) {
         if self.spec.attached.is_some() {
             // It counts from its beginning, and not from where it was taken over.
             exited.usage = Usage::default();
@@ -260,7 +277,7 @@ impl Run {
     }
 
     /// Sets damaged records aside. True: one was written anew, so that there is more to see.
-    pub(super) fn mend_all(&self, seen: &Result<Sighting, Blind>) -> bool {
+    fn mend_all(&self, seen: &Result<Sighting, Blind>) -> bool {
         let damage = match seen {
             Ok(sighting) => &sighting.damage[..],
             Err(Blind::Opaque(error) | Blind::Damaged(error)) => std::slice::from_ref(error),
@@ -277,7 +294,7 @@ impl Run {
     }
 
     /// Sets a damaged record aside. True: it was written anew.
-    pub(super) fn mend(&self, damage: &RecordError) -> io::Result<bool> {
+    fn mend(&self, damage: &RecordError) -> io::Result<bool> {
         let name = damage.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if name == dir::STARTED && self.started.is_none() {
             // That it is there, whatever it said, is all that is known of the start.
@@ -345,7 +362,7 @@ impl Run {
 
     /// A limit is in force for whom it holds: the workload may never have come into its cgroup, or
     /// somebody may have moved it.
-    pub(super) fn inside(
+    fn inside(
         &self,
         cgroup: &Cgroup,
         started: &Started,
@@ -421,7 +438,7 @@ impl Run {
 
     /// The same for a run without a cgroup, as far as its processes can be found: where one is left in the
     /// process group of the main process, all of that one's session are ended.
-    pub(super) fn end_group(&self) {
+    fn end_group(&self) {
         let Some(started) = &self.started else { return };
         // Looking for a session takes a look at every process there is.
         let group = nix::unistd::Pid::from_raw(started.process.pid.as_raw());
@@ -434,7 +451,7 @@ impl Run {
     }
 
     /// `began`: when the workload did, if it did.
-    pub(super) fn note_start(&mut self, started: &Started, began: Option<Moment>) {
+    fn note_start(&mut self, started: &Started, began: Option<Moment>) {
         let pid = started.process.pid;
         self.report.pid = Some(pid);
         // A report that tells of the start was written after it, and edits may have followed.

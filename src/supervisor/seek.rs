@@ -153,6 +153,12 @@ impl Seeker {
         self.sources.as_ref().is_some_and(|sources| sources.events.is_some())
     }
 
+    /// Whether processes are looked for on behalf of this job.
+    #[must_use]
+    pub fn seeks(&self, job: &JobId) -> bool {
+        self.jobs.contains_key(job)
+    }
+
     /// Sets whom the jobs mean. What is as before stays as it was found. Has to be called within a tokio
     /// runtime. The next [`Seeker::look`] finds who is there, and is due at once if anything is new.
     pub fn set_rules(&mut self, rules: BTreeMap<JobId, Attach>) {

@@ -4,7 +4,6 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use ffrtmp::linux::attach;
 use ffrtmp::linux::cgroup::Tree;
@@ -23,19 +22,7 @@ use ffrtmp::wrapper;
 use serde_json::json;
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Looks until there is something to see.
-pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
+pub use crate::wait::await_some;
 
 pub fn pid(number: u32) -> Pid {
     Pid::new(number).expect("a number")

@@ -4,6 +4,10 @@
 #[allow(dead_code, reason = "the suites of cgroups use the rest")]
 mod ground;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
 use std::process::Command;
 
 use ffrtmp::linux::attach;

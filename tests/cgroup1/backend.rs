@@ -9,7 +9,8 @@ use ffrtmp::model::constraints::{ConstraintName as Name, Constraints};
 use ffrtmp::model::process::{BootId, ProcessIdentity};
 use serde_json::json;
 
-use super::ground::{Ground, assert_in_force, disk, is_here, of, reason, shares, wanted};
+use super::cpu::Counted;
+use super::ground::{Ground, assert_in_force, disk, is_here, of, reason, wanted};
 use crate::harness::{await_some, await_true, identify};
 
 const MIB: u64 = 1 << 20;
@@ -277,8 +278,5 @@ fn a_quota_is_kept() {
     assert_in_force(&cgroup::apply(&job.cgroup, &wanted(json!({"cpu": {"quota": 20}})), Before::Fresh));
     job.put_first();
     let _busy = job.spawn(&["sh", "-c", "while :; do :; done"]);
-    job.await_work();
-    let used = shares(&[&job], Duration::from_secs(2))[0];
-    assert!((10.0..25.0).contains(&used), "20 % asked for, {used:.1} % used");
-    assert!(job.count("cpu.stat", "nr_throttled") > 0);
+    job.assert_held_to(25.0, Duration::from_secs(2));
 }

@@ -14,6 +14,7 @@ use ffrtmp::linux::cgroup::{self, Request, v1};
 use ffrtmp::model::cgroup::{Cgroup, Choice, Controller};
 use ffrtmp::model::constraints::{ConstraintName, ConstraintStatus, Constraints};
 
+use super::cpu::Counted;
 use crate::harness::{DEADLINE, Site, await_true, names};
 
 /// The hierarchies that these tests want, all of them.
@@ -166,28 +167,16 @@ impl Job {
         let base = self.dir(Controller::Cpu).parent().expect("a base");
         fs::write(base.join("cpu.shares"), "262144").expect("written");
     }
+}
 
-    /// The CPU time that was used in it.
+impl Counted for Job {
     fn used(&self) -> Duration {
         Duration::from_nanos(self.number("cpuacct.usage"))
     }
 
-    /// Waits until what is in it has left its start behind and is at work.
-    pub fn await_work(&self) {
-        let before = self.used();
-        await_true("it is at work", || self.used() - before > Duration::from_millis(100));
+    fn throttled(&self) -> u64 {
+        self.count("cpu.stat", "nr_throttled")
     }
-}
-
-/// Which part of one CPU each of these uses over a while, in percent.
-pub fn shares(of: &[&Job], over: Duration) -> Vec<f64> {
-    let look = || -> Vec<(Instant, Duration)> { of.iter().map(|job| (Instant::now(), job.used())).collect() };
-    let before = look();
-    sleep(over);
-    let share = |((began, first), (ended, last)): (&(Instant, Duration), (Instant, Duration))| {
-        (last - *first).as_secs_f64() / (ended - *began).as_secs_f64() * 100.0
-    };
-    before.iter().zip(look()).map(share).collect()
 }
 
 /// A program that was started in a cgroup. What it started there ends with it.

@@ -8,7 +8,8 @@ use ffrtmp::linux::cgroup;
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
-use super::ground::{Supervised, a_disk_weighs, disk, is_here, shares};
+use super::cpu::{Counted, assert_ratio};
+use super::ground::{Supervised, a_disk_weighs, disk, is_here};
 use crate::harness::{Live, await_true, events, identify, lives, sleeper};
 
 /// A transcoder that takes all the CPU it can get.
@@ -57,19 +58,13 @@ fn a_transcoder_is_held_to_half_a_core_and_let_go_again() {
     await_actual(&site, "held", "cpu_quota", "50000 100000");
     let job = site.cgroup("held", &live);
     job.put_first();
-    job.await_work();
-    let used = shares(&[&job], Duration::from_secs(4))[0];
-    // A quota is a ceiling; what is below it goes to the tests beside this one, too.
-    assert!((25.0..55.0).contains(&used), "50 % asked for, {used:.1} % used");
-    assert!(job.count("cpu.stat", "nr_throttled") > 0);
+    job.assert_held_to(55.0, Duration::from_secs(4));
     site.put("held", &transcoder("cpu_quota = 20"));
     await_actual(&site, "held", "cpu_quota", "20000 100000");
-    let used = shares(&[&job], Duration::from_secs(2))[0];
-    assert!((10.0..25.0).contains(&used), "20 % asked for, {used:.1} % used");
+    job.assert_held_to(25.0, Duration::from_secs(2));
     site.put("held", &transcoder(""));
     await_true("the quota is gone", || job.read("cpu.cfs_quota_us") == "-1");
-    let used = shares(&[&job], Duration::from_secs(2))[0];
-    assert!(used > 25.0, "no limit, and {used:.1} % used");
+    job.assert_not_held();
     site.assert_untouched("held", &live);
 }
 
@@ -84,11 +79,8 @@ fn cpu_time_is_shared_as_the_weights_say() {
         site.put(name, &perl("", "1 while 1", &format!("cpu_weight = {weight}\ncpus = \"0\"")));
     }
     let jobs = weights.map(|(name, _)| site.cgroup(name, &site.running(name)));
-    jobs.iter().for_each(super::ground::Job::await_work);
-    let [four, two, one] = shares(&jobs.each_ref(), Duration::from_secs(5))[..] else { panic!("three") };
-    // Told apart from every other order, also where little of the CPU is left for all three.
-    let close = |ratio: f64, to: f64| (ratio / to - 1.0).abs() < 0.25;
-    assert!(close(four / one, 4.0) && close(two / one, 2.0), "{four:.1} : {two:.1} : {one:.1}");
+    jobs.iter().for_each(|job| job.await_use(Duration::from_millis(100)));
+    assert_ratio(&jobs.each_ref(), &[4.0, 2.0, 1.0], 0.25);
 }
 
 #[test]

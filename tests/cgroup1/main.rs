@@ -9,11 +9,17 @@ mod harness;
 #[path = "../attach/ground.rs"]
 mod observing;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
 // Named as the lane, so that `cargo test -- --skip cgroup1::` leaves it out.
 #[path = "."]
 mod cgroup1 {
     mod attached;
     mod backend;
+    #[path = "../shared/cpu.rs"]
+    mod cpu;
     mod ground;
     mod jobs;
 }

@@ -14,6 +14,7 @@ use ffrtmp::model::signal::Signal;
 
 use serde_json::Value;
 
+use super::cpu::Counted;
 use crate::harness::{DEADLINE, Live, Site, await_true, identify, lives, names};
 
 /// Where cgroup v2 is mounted.
@@ -126,18 +127,6 @@ impl Cgroup {
         self.count("cgroup.events", "populated") == 1
     }
 
-    /// The CPU time that was used in it.
-    fn used(&self) -> Duration {
-        Duration::from_micros(self.count("cpu.stat", "usage_usec"))
-    }
-
-    /// Waits until what is in it has left its start behind and is at work.
-    pub fn await_work(&self) {
-        let before = self.used();
-        let worked = || self.used() - before > Duration::from_millis(200);
-        await_true("it is at work", worked);
-    }
-
     /// Starts a program in it.
     pub fn spawn(&self, command: &[&str]) -> Child {
         let mut entering = self.entry();
@@ -165,16 +154,14 @@ impl Cgroup {
     }
 }
 
-/// Which part of one CPU each of these cgroups uses over a while, in percent.
-pub fn shares(of: &[&Cgroup], over: Duration) -> Vec<f64> {
-    let look =
-        || -> Vec<(Instant, Duration)> { of.iter().map(|cgroup| (Instant::now(), cgroup.used())).collect() };
-    let before = look();
-    sleep(over);
-    let share = |((began, first), (ended, last)): (&(Instant, Duration), (Instant, Duration))| {
-        (last - *first).as_secs_f64() / (ended - *began).as_secs_f64() * 100.0
-    };
-    before.iter().zip(look()).map(share).collect()
+impl Counted for Cgroup {
+    fn used(&self) -> Duration {
+        Duration::from_micros(self.count("cpu.stat", "usage_usec"))
+    }
+
+    fn throttled(&self) -> u64 {
+        self.count("cpu.stat", "nr_throttled")
+    }
 }
 
 /// The cgroup that a process is in, by its path in the hierarchy.

@@ -4,7 +4,8 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use super::ground::{ALL, ENCODER, Ground, in_lane, shares};
+use super::cpu::Counted;
+use super::ground::{ALL, ENCODER, Ground, in_lane};
 
 #[test]
 fn a_quota_holds_an_encoder_to_its_share() {
@@ -15,15 +16,10 @@ fn a_quota_holds_an_encoder_to_its_share() {
     ground.unit.enable(&["cpu"]);
     let jobs = ground.unit.make("jobs");
     let mut encoder = jobs.spawn(ENCODER);
-    jobs.await_work();
-    let share = shares(&[&jobs], Duration::from_secs(1))[0];
-    assert!(share > 80.0, "nothing holds it back, and it gets {share:.1} %");
-    assert_eq!(jobs.count("cpu.stat", "nr_throttled"), 0);
+    jobs.assert_not_held();
 
     jobs.write("cpu.max", "50000 100000");
-    let share = shares(&[&jobs], Duration::from_secs(4))[0];
-    assert!((45.0..55.0).contains(&share), "{share:.1} %");
-    assert!(jobs.count("cpu.stat", "nr_throttled") > 20, "{}", jobs.read("cpu.stat"));
+    jobs.assert_held_to(55.0, Duration::from_secs(4));
 
     jobs.write("cgroup.kill", "1");
     assert_eq!(encoder.wait().expect("our child").signal(), Some(libc::SIGKILL));

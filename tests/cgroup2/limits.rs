@@ -3,8 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use super::cpu::{Counted, assert_ratio};
 use super::ground::{
-    ALL, ENCODER, Ground, assert_in_force, assert_not_in_force, cgroup_of, constraint, in_lane, shares,
+    ALL, ENCODER, Ground, assert_in_force, assert_not_in_force, cgroup_of, constraint, in_lane,
 };
 use crate::harness::{await_true, shell, sleeper};
 
@@ -97,11 +98,7 @@ fn an_encoder_is_held_to_the_quota_of_its_job() {
     ground.supervise();
     ground.put("channel", &format!("[constraints]\ncpu_quota = 50\n[exec]\ncommand = {ENCODER:?}\n"));
     let (live, cgroup) = ground.in_cgroup("channel");
-    cgroup.await_work();
-    let throttled = cgroup.count("cpu.stat", "nr_throttled");
-    let share = shares(&[&cgroup], Duration::from_secs(4))[0];
-    assert!((45.0..55.0).contains(&share), "{share:.1} %");
-    assert!(cgroup.count("cpu.stat", "nr_throttled") > throttled + 20, "{}", cgroup.read("cpu.stat"));
+    cgroup.assert_held_to(55.0, Duration::from_secs(4));
     assert_in_force(&ground.report("channel").expect("a report"), "cpu_quota", "50000 100000");
     ground.assert_untouched("channel", &live);
 }
@@ -119,14 +116,8 @@ fn weights_share_one_cpu_in_their_ratio() {
         ground.put(job, &shell(&format!("[constraints]\ncpu_weight = {weight}"), BUSY));
     }
     let cgroups = weights.map(|(job, _)| ground.in_cgroup(job).1);
-    cgroups[2].await_work();
-    let shares = shares(&cgroups.each_ref(), Duration::from_secs(8));
-    let total: f64 = shares.iter().sum();
-    assert!(total > 85.0, "the CPU is short: {shares:.1?}");
-    for (share, expected) in shares.iter().zip([4.0, 2.0, 1.0]) {
-        let off = share / total / (expected / 7.0) - 1.0;
-        assert!(off.abs() < 0.1, "{shares:.1?} is not 4:2:1");
-    }
+    cgroups[2].await_use(Duration::from_millis(200));
+    assert_ratio(&cgroups.each_ref(), &[4.0, 2.0, 1.0], 0.1);
 }
 
 #[test]

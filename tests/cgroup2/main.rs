@@ -11,11 +11,17 @@ mod harness;
 #[path = "../attach/ground.rs"]
 mod observing;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
 // Named as the lane, so that `cargo test -- --skip cgroup2::` leaves out what runs there.
 #[path = "."]
 mod cgroup2 {
     mod attached;
     mod clock;
+    #[path = "../shared/cpu.rs"]
+    mod cpu;
     mod edits;
     mod ends;
     mod exits;

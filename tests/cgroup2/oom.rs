@@ -3,12 +3,14 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::time::Duration;
 
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
+use super::cpu::Counted;
 use super::ground::{ALL, Ground, in_lane};
-use crate::harness::{events, send, shell, sleeper};
+use crate::harness::{await_true, events, send, shell, sleeper};
 
 /// Takes all the memory it can get; whoever else there is, it is the one to go.
 const HOG: &str = "[constraints]\noom_score_adj = 1000\n";
@@ -187,7 +189,8 @@ fn what_a_job_uses_is_told_while_it_runs_and_when_it_ended() {
     ground.put("burner", &shell(keys, "(while :; do :; done) & exec sleep 1000"));
     let cgroup = ground.unit.child("jobs").child("burner");
     ground.running("burner");
-    cgroup.await_work();
+    cgroup.await_use(Duration::from_millis(200));
+    await_true("its quota holds it back", || cgroup.throttled() > 0);
     let status = ground.status("burner");
     let cpu = status["usage"]["cpu_sec"].as_f64().expect("measured");
     assert!(cpu > 0.1, "{status:#}");

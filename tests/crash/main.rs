@@ -10,6 +10,10 @@
 #[path = "../supervise/harness.rs"]
 mod harness;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
 mod attached;
 mod chaos;
 mod points;

@@ -20,12 +20,9 @@ use ffrtmp::supervisor::{cgroups, lock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::harness::{chmod, identify, names, send};
+use super::harness::{DEADLINE, chmod, identify, names, send};
 use super::witness::Witness;
 use super::workload::{self, Life};
-
-/// How long anything may take. Nothing is expected to take it: the machine may be busy with other tests.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a job file says.
 #[derive(Debug, Clone)]

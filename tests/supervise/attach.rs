@@ -257,6 +257,24 @@ fn wrapper_and_supervisor_may_die_and_the_process_does_not_notice() {
 }
 
 #[test]
+fn its_command_is_told_after_an_edit_and_by_every_supervisor() {
+    let site = Site::started();
+    let program = program(&site, "worker");
+    let stranger = Stranger::start(&program);
+    site.put("a", &by_pid(stranger.pid(), "constraints.nice = 5"));
+    let command = governs(&site, "a", &stranger)["command"].clone();
+    assert_eq!(command[0], program.display().to_string());
+    site.put("a", &by_pid(stranger.pid(), "constraints.nice = 6"));
+    let report = site.await_event("a", "changed in place");
+    assert_eq!((&report["command"], &report["mode"]), (&command, &"attach".into()), "{report:#}");
+    site.kill();
+    site.start();
+    site.put("a", &by_pid(stranger.pid(), "intent = \"test\"\nconstraints.nice = 6"));
+    let report = site.await_report("a", "the other edit", |report| report["intent"] == "test");
+    assert_eq!((&report["command"], &report["mode"]), (&command, &"attach".into()), "{report:#}");
+}
+
+#[test]
 fn a_supervisor_that_was_down_while_the_file_went_lets_go_at_its_next_start() {
     let site = Site::started();
     let stranger = Stranger::start(&program(&site, "worker"));

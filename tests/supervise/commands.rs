@@ -9,7 +9,7 @@ use std::time::Duration;
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Site, await_some, await_true, lives, nice_of_threads, send, shell, sleeper};
+use crate::harness::{Site, await_some, await_true, nice_of_threads, shell, sleeper};
 
 #[test]
 fn a_plan_says_what_would_be_done_and_does_nothing() {
@@ -220,9 +220,7 @@ fn an_idle_supervisor_does_not_wake() {
     }
     // An orphaned workload is watched as quietly as one with a wrapper.
     let orphan = site.running("job-0");
-    let wrapper = site.wrapper("job-0", &orphan);
-    send(&wrapper, Signal::KILL);
-    await_true("the wrapper is gone", || !lives(&wrapper));
+    site.kill_wrapper("job-0", &orphan);
     site.await_event("job-0", "the wrapper was lost");
     // The next resync is half a minute away then.
     site.settle_by_scan();

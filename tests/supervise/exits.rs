@@ -11,7 +11,7 @@ use ffrtmp::model::process::ProcessIdentity;
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Live, Site, await_true, events, identify, lives, names, send, shell, sleeper};
+use crate::harness::{Live, Site, await_true, events, identify, names, send, shell, sleeper};
 
 /// Waits until a job's run is over, and gives its report.
 fn ended(site: &Site, job: &str) -> Value {
@@ -156,9 +156,7 @@ fn without_its_wrapper_a_workload_runs_on_and_its_exit_is_not_lost() {
             .replace("[exec]", &format!("[exec]\nenv = {{ GO = \"{}\" }}", site.path("go").display())),
     );
     let live = site.running("orphan");
-    let wrapper = site.wrapper("orphan", &live);
-    send(&wrapper, Signal::KILL);
-    await_true("the wrapper is gone", || !lives(&wrapper));
+    site.kill_wrapper("orphan", &live);
     site.await_event("orphan", "the wrapper was lost");
     site.assert_untouched("orphan", &live);
     assert_eq!(site.status("orphan")["state"], "running");
@@ -185,7 +183,7 @@ fn teller_of_the_reaped() -> Value {
 fn is_reaped(process: &ProcessIdentity) -> bool {
     let begin = Instant::now();
     while identify(process.pid.as_raw().unsigned_abs()).is_some_and(|found| found == *process) {
-        if begin.elapsed() > Duration::from_secs(5) {
+        if begin.elapsed() > Duration::from_secs(15) {
             return false;
         }
         sleep(Duration::from_millis(5));
@@ -199,6 +197,15 @@ fn unseen<T>(site: &Site, act: impl FnOnce() -> T) -> T {
     let done = act();
     site.signal_supervisor(Signal::from_number(libc::SIGCONT).expect("a signal"));
     done
+}
+
+/// A sleeper whose supervisor and wrapper were killed.
+fn alone(site: &Site, job: &str) -> Live {
+    site.put(job, &sleeper(""));
+    let live = site.running(job);
+    site.kill();
+    site.kill_wrapper(job, &live);
+    live
 }
 
 /// The end of a report: code, signal, who told it, and the state.
@@ -253,12 +260,7 @@ fn without_any_wrapper_the_next_supervisor_is_told_the_exit_by_the_kernel() {
 #[test]
 fn an_orphan_that_ends_under_the_eyes_of_a_later_supervisor_is_reported_at_once() {
     let site = Site::started();
-    site.put("orphan", &sleeper(""));
-    let live = site.running("orphan");
-    let wrapper = site.wrapper("orphan", &live);
-    site.kill();
-    send(&wrapper, Signal::KILL);
-    await_true("the wrapper is gone", || !lives(&wrapper));
+    let live = alone(&site, "orphan");
     site.start();
     site.settle();
     site.assert_untouched("orphan", &live);
@@ -285,9 +287,7 @@ fn wrapper_and_workload_that_go_at_once_take_no_exit_with_them() {
     }
     let taken_over = site.running("taken-over");
     let end_at_once = |job: &str, live: &Live| {
-        let wrapper = site.wrapper(job, live);
-        send(&wrapper, Signal::KILL);
-        await_true("the wrapper is gone", || !lives(&wrapper));
+        site.kill_wrapper(job, live);
         live.signal(Signal::KILL);
         live.await_end();
     };
@@ -316,12 +316,7 @@ fn wrapper_and_workload_that_go_at_once_take_no_exit_with_them() {
 #[test]
 fn an_exit_that_nobody_saw_is_unknown_and_the_platforms_fault() {
     let site = Site::started();
-    site.put("orphan", &sleeper(""));
-    let live = site.running("orphan");
-    let wrapper = site.wrapper("orphan", &live);
-    site.kill();
-    send(&wrapper, Signal::KILL);
-    await_true("the wrapper is gone", || !lives(&wrapper));
+    let live = alone(&site, "orphan");
     live.signal(Signal::TERM);
     live.await_end();
     if !is_reaped(&live.process) {

@@ -20,33 +20,10 @@ use ffrtmp::supervisor::cgroups;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take before the test gives up on it.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub use crate::wait::{DEADLINE, await_some, await_true};
 
 /// From the first scan that misses a file, how long until it is surely taken for deleted or not.
 pub const DELETION: Duration = Duration::from_millis(1800);
-
-/// Looks until there is something to see.
-pub fn await_some<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
-    await_within(DEADLINE, what, look)
-}
-
-/// The same, for what takes much CPU time, of which other tests may leave little.
-pub fn await_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begin.elapsed() < deadline, "waited in vain: {what}");
-        sleep(Duration::from_millis(5));
-    }
-}
-
-/// Looks until it is so.
-pub fn await_true(what: &str, mut look: impl FnMut() -> bool) {
-    await_some(what, || look().then_some(()));
-}
 
 /// The job file of a workload that lives until it is ended.
 pub fn sleeper(keys: &str) -> String {
@@ -446,6 +423,13 @@ impl Site {
     pub fn wrapper(&self, job: &str, live: &Live) -> ProcessIdentity {
         let started = self.record(job, live, "started.json");
         serde_json::from_value(started["wrapper"].clone()).expect("an identity")
+    }
+
+    /// Ends the wrapper of a run, and nothing else.
+    pub fn kill_wrapper(&self, job: &str, live: &Live) {
+        let wrapper = self.wrapper(job, live);
+        send(&wrapper, Signal::KILL);
+        await_true("the wrapper is gone", || !lives(&wrapper));
     }
 
     pub fn record(&self, job: &str, live: &Live, name: &str) -> Value {

@@ -4,6 +4,10 @@
 
 mod harness;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
 mod attach;
 mod attributes;
 mod commands;

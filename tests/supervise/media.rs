@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Site, await_within, events};
+use crate::harness::{Site, events};
+use crate::wait::await_within;
 
 /// Forty encoders begin at once, beside all other tests.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -161,7 +162,7 @@ fn ffmpeg_that_is_blocked_in_a_network_read_is_ended_by_its_second_signal() {
         job(
             keys,
             &format!("{input} -c:v libx264 -preset ultrafast -tune zerolatency -flush_packets 1 {output}"),
-        ) + "[stop]\ntimeout = \"8s\"\n"
+        ) + "[stop]\ntimeout = \"24s\"\n"
     };
     site.put("stalled", &text(stalled, ""));
     site.put("silent", &text(silent, ""));
@@ -170,7 +171,7 @@ fn ffmpeg_that_is_blocked_in_a_network_read_is_ended_by_its_second_signal() {
     let size = || fs::metadata(&output).map_or(0, |meta| meta.len());
     await_within(PATIENCE, "it has read all there is", || {
         let before = size();
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(Duration::from_secs(2));
         (before > 0 && before == size()).then_some(())
     });
     site.put("stalled", &text(stalled, "enabled = false"));

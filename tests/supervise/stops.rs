@@ -34,7 +34,7 @@ fn what_ignores_its_signal_is_killed_after_the_timeout_with_its_children() {
 #[test]
 fn a_stop_in_progress_survives_the_supervisor_without_a_signal_too_many_or_too_few() {
     let site = Site::started();
-    let text = shell("[stop]\ntimeout = \"6s\"", IDLE_AND_DEAF);
+    let text = shell("[stop]\ntimeout = \"20s\"", IDLE_AND_DEAF);
     site.put("deaf", &text);
     let live = site.running("deaf");
     site.await_output("deaf", "ready");
@@ -64,7 +64,8 @@ fn told_twice(report: &serde_json::Value) -> usize {
     events(report).iter().filter(|text| text.contains("a second time: no CPU time used")).count()
 }
 
-/// Who is told a second time: only who does nothing about the first. Each of them has three seconds.
+/// Who is told a second time: only who does nothing about the first. Each of them has twelve seconds, so that
+/// half of that is long on a slow machine, too.
 #[test]
 fn only_what_does_nothing_about_its_signal_gets_it_again() {
     let obeys_the_second = "trap 'echo TERM; n=x$n; [ $n = xx ] && exit 255' TERM; sleep 1000 & echo ready
@@ -72,10 +73,10 @@ fn only_what_does_nothing_about_its_signal_gets_it_again() {
     let busy = "trap 'echo TERM' TERM; echo ready; while :; do :; done";
     // Takes longer than half of its time.
     let writes = "trap 'echo TERM; asked=1' TERM; echo ready; until [ $asked ]; do sleep 0.02; done
-        for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do echo closing; sleep 0.1; done; exit 255";
+        for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do echo closing; sleep 0.4; done; exit 255";
     let jobs = [("second", obeys_the_second), ("deaf", IDLE_AND_DEAF), ("busy", busy), ("writes", writes)];
     let site = Site::started();
-    let text = |script: &str| shell("[stop]\ntimeout = \"3s\"", script);
+    let text = |script: &str| shell("[stop]\ntimeout = \"12s\"", script);
     for (job, script) in jobs {
         site.put(job, &text(script));
     }
@@ -90,16 +91,12 @@ fn only_what_does_nothing_about_its_signal_gets_it_again() {
         live.await_end();
         let report = site.await_history(job, &live.run);
         let lasted = until_the_end(&report, "SIGTERM sent to pid");
-        if lasted >= 4500 {
-            println!("SKIPPED stops of {job}: this machine was too slow to look in time, {lasted} ms");
-            continue;
-        }
         let seen = (site.terms(job), told_twice(&report), report["exit_code"].as_u64(), lasted);
         match *job {
-            "second" => assert!(matches!(seen, (2, 1, Some(255), 1500..3000)), "{seen:?} {report:#}"),
-            "deaf" => assert!(matches!(seen, (2, 1, None, 3000..)), "{seen:?} {report:#}"),
-            "busy" => assert!(matches!(seen, (1, 0, None, 3000..)), "{seen:?} {report:#}"),
-            _ => assert!(matches!(seen, (1, 0, Some(255), 1800..3000)), "{seen:?} {report:#}"),
+            "second" => assert!(matches!(seen, (2, 1, Some(255), 6000..)), "{seen:?} {report:#}"),
+            "deaf" => assert!(matches!(seen, (2, 1, None, 12_000..)), "{seen:?} {report:#}"),
+            "busy" => assert!(matches!(seen, (1, 0, None, 12_000..)), "{seen:?} {report:#}"),
+            _ => assert!(matches!(seen, (1, 0, Some(255), 6400..)), "{seen:?} {report:#}"),
         }
         assert_eq!(report["platform_sla_reason"], "stopped_on_request");
     }
@@ -122,6 +119,11 @@ const DAEMON: &str = "(setsid sh -c 'trap \"echo obeys; exit\" TERM; echo daemon
 /// The same, and ignores its signal.
 const DEAF_DAEMON: &str = "(setsid sh -c 'trap \"\" TERM; echo daemon $$; sleep 1000; :' &)\n";
 
+/// Its time: whoever is to obey has plenty, also on a slow machine.
+fn patience(daemon: &str) -> &'static str {
+    if daemon == DEAF_DAEMON { "[stop]\ntimeout = \"1s\"" } else { "[stop]\ntimeout = \"30s\"" }
+}
+
 /// The daemon that a job has printed the number of.
 fn daemon_of(site: &Site, job: &str) -> ProcessIdentity {
     await_some("its daemon", || {
@@ -138,7 +140,7 @@ fn daemons_are_found_and_end_with_their_job() {
         fs::write(site.path("supervisor.toml"), settings).expect("written");
         site.start();
         let text = |keys: &str, daemon: &str, main: &str| {
-            shell(&format!("{keys}\n[stop]\ntimeout = \"1s\""), &format!("{daemon}{main}"))
+            shell(&format!("{keys}\n{}", patience(daemon)), &format!("{daemon}{main}"))
         };
         site.put("stopped", &text("", DAEMON, "exec sleep 1000"));
         site.put("deaf", &text("", DEAF_DAEMON, "exec sleep 1000"));
@@ -167,7 +169,7 @@ fn what_is_left_of_a_run_without_a_wrapper_gets_its_signal_and_its_time_too() {
             "SKIPPED {test}: no cgroups of version 1 here, and only a cgroup knows what is left"
         );
     }
-    let text = |daemon: &str| shell("[stop]\ntimeout = \"1s\"", &format!("{daemon}exec sleep 1000"));
+    let text = |daemon: &str| shell(patience(daemon), &format!("{daemon}exec sleep 1000"));
     site.put("orderly", &text(DAEMON));
     site.put("deaf", &text(DEAF_DAEMON));
     site.put("unseen", &text(DAEMON));
@@ -199,7 +201,7 @@ fn what_is_left_of_a_run_without_a_wrapper_gets_its_signal_and_its_time_too() {
 #[test]
 fn a_run_that_takes_longer_than_it_may_is_stopped_for_a_timeout() {
     let site = Site::started();
-    site.put("slow", &shell("[stop]\ntimeout = \"5s\"\n[timeouts]\nrun = \"400ms\"", COUNTS_SIGNALS));
+    site.put("slow", &shell("[stop]\ntimeout = \"60s\"\n[timeouts]\nrun = \"3s\"", COUNTS_SIGNALS));
     let live = site.running("slow");
     let report = site.await_history("slow", &live.run);
     assert_eq!(
@@ -209,7 +211,7 @@ fn a_run_that_takes_longer_than_it_may_is_stopped_for_a_timeout() {
     );
     assert_eq!((&report["state"], &report["exit_code"]), (&"killed".into(), &0.into()));
     let seconds = report["duration_sec"].as_f64().expect("seconds");
-    assert!((0.4..10.0).contains(&seconds), "{seconds}");
+    assert!(seconds >= 3.0, "{seconds}");
     assert_eq!(site.terms("slow"), 1);
     site.settle();
     assert_eq!(site.runs("slow"), 1);
@@ -229,7 +231,7 @@ fn a_timeout_that_is_set_while_the_job_runs_counts_from_its_start() {
 fn the_signal_is_the_jobs_own() {
     let site = Site::started();
     let script = "trap 'echo INT; exit 0' INT; echo ready; sleep 1000 & wait";
-    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"\ntimeout = \"300ms\"", script));
+    site.put("obs", &shell("[stop]\nsignal = \"SIGINT\"\ntimeout = \"5s\"", script));
     let live = site.running("obs");
     site.await_output("obs", "ready");
     fs::remove_file(site.job_file("obs")).expect("removed");

@@ -8,15 +8,12 @@ use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, names, nice_of_threads, send, shell,
-    sleeper,
+    COUNTS_SIGNALS, Live, Site, await_true, events, identify, lives, names, nice_of_threads, shell, sleeper,
 };
 
 /// Ends a run's processes while no supervisor runs, its wrapper first, so that nobody records an exit.
 fn end_unseen(site: &Site, job: &str, live: &Live) {
-    let wrapper = site.wrapper(job, live);
-    send(&wrapper, Signal::KILL);
-    await_true("the wrapper is gone", || !lives(&wrapper));
+    site.kill_wrapper(job, live);
     live.signal(Signal::KILL);
     live.await_end();
 }
@@ -29,9 +26,7 @@ fn workloads_outlive_supervisors_and_the_next_one_takes_them_over() {
     site.await_output("job", "ready");
     let before = site.report("job").expect("a report");
     for signal in [Signal::TERM, Signal::KILL, Signal::from_number(libc::SIGINT).expect("a signal")] {
-        let begin = std::time::Instant::now();
         let ended = site.end_supervisor(signal);
-        assert!(begin.elapsed().as_secs() < 2, "{signal} took {:?}", begin.elapsed());
         assert_eq!(ended.code(), (signal != Signal::KILL).then_some(0), "{signal}");
         assert!(live.lives(), "{signal}");
         let alone = site.json(&["status", "--json"]);

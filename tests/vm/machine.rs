@@ -13,8 +13,7 @@ use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::signal::Signal;
 use serde_json::Value;
 
-/// How long anything may take: the machine is emulated.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub use crate::wait::{DEADLINE, await_some, await_true};
 
 /// Between two looks, which take their share of the machine's only CPU.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,23 +30,6 @@ const RUNTIME: &str = "/run/user/1000";
 /// Before a command: that user's.
 pub const AS_WORKER: &[&str] =
     &["runuser", "--user", "worker", "--", "env", "HOME=/home/worker", "XDG_RUNTIME_DIR=/run/user/1000"];
-
-/// Looks until there is something to see.
-pub fn await_some<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begin.elapsed() < DEADLINE, "waited in vain: {what}");
-        sleep(PAUSE);
-    }
-}
-
-/// Looks until it is so.
-pub fn await_true(what: &str, mut look: impl FnMut() -> bool) {
-    await_some(what, || look().then_some(()));
-}
 
 /// Runs a command to its end; whatever it says.
 pub fn output(command: &[&str]) -> Output {

@@ -7,6 +7,10 @@
 
 mod machine;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
 // Named as the lane, so that `cargo test -- --skip vm::` leaves out what runs there.
 #[path = "."]
 mod vm {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 
-use crate::linux::priority::{threads_of, write_oom_score_adj};
+use crate::linux::priority::{io_class_of, threads_of, write_oom_score_adj};
 use crate::linux::process::{is_gone, read_thread_nice, stat_of};
 use crate::linux::sys;
 use crate::model::attached::{Attached, Before, Home, ThreadBefore};
@@ -117,7 +117,7 @@ fn restore_thread(
         && let Some(value) = old.io_priority
     {
         // Without a class there is no level, whatever older kernels say.
-        let value = if value >> 13 & 7 == 0 { 0 } else { value };
+        let value = if io_class_of(value).is_none() { 0 } else { value };
         note(left, ConstraintName::IoClass, process, value, sys::set_io_priority(thread, value));
     }
 }

@@ -12,10 +12,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{SysconfVar, sysconf};
-
 use super::cgroup::systemd::units;
 use super::cgroup::{self, Before, Tree};
+use super::clock;
 use super::priority::{self, Attempt, Members};
 use super::process::{self, family};
 use crate::model::attached::{Attached, Place, Unit};
@@ -67,9 +66,7 @@ pub fn cpu_sec(process: &ProcessIdentity) -> Option<f64> {
     let (_, _, fields) = process::split_stat(&text)?;
     // What is left begins with the third.
     let ticks: u64 = fields.skip(14 - 3).take(4).map(|field| field.parse::<u64>().ok()).sum::<Option<_>>()?;
-    let per_second = sysconf(SysconfVar::CLK_TCK).ok()??;
-    #[allow(clippy::cast_precision_loss, reason = "clock ticks stay far below 2^53")]
-    Some(ticks as f64 / per_second as f64)
+    Some(clock::ticks(ticks).as_secs_f64())
 }
 
 /// Puts constraints in force for a process that was taken over, on all threads of it and of its descendants,

@@ -12,6 +12,7 @@ pub mod v1;
 pub mod v2;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -457,6 +458,21 @@ pub fn remove(cgroup: &Cgroup) -> io::Result<bool> {
         all &= remove_dir(dir)?;
     }
     Ok(all)
+}
+
+/// Removes what is right below these directories and has no process in it, but for those in use.
+fn sweep<'a>(bases: impl IntoIterator<Item = &'a Path>, in_use: &[&Cgroup]) {
+    let used: BTreeSet<&Path> = in_use.iter().flat_map(|cgroup| dirs_of(cgroup)).collect();
+    for base in bases {
+        let Ok(entries) = fs::read_dir(base) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !used.contains(path.as_path()) {
+                // One with a process in it refuses.
+                let _ = remove_dir(&path);
+            }
+        }
+    }
 }
 
 /// Removes a directory of a cgroup and those that the workload made below it.

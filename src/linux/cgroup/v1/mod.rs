@@ -18,7 +18,7 @@ use nix::unistd::{AccessFlags, access};
 
 pub use self::limits::{apply, originals, read_back, restore};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Before, Request, Unavailable, escape, files, make, remove_dir};
+use super::{Before, Request, Unavailable, escape, files, make, remove_dir, sweep};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::Constraints;
 
@@ -102,17 +102,7 @@ impl Tree {
 
     /// Removes the cgroups that have no process in them, but for those that are in use.
     pub fn sweep(&self, in_use: &[&Cgroup]) {
-        let used: BTreeSet<&Path> = in_use.iter().flat_map(|cgroup| super::dirs_of(cgroup)).collect();
-        for base in self.bases() {
-            let Ok(entries) = fs::read_dir(base) else { continue };
-            for entry in entries.flatten() {
-                let path = entry.path();
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !used.contains(path.as_path()) {
-                    // One with a process in it refuses.
-                    let _ = remove_dir(&path);
-                }
-            }
-        }
+        sweep(self.bases(), in_use);
     }
 }
 

@@ -6,14 +6,13 @@
 
 pub(super) mod limits;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::limits::{apply, originals, read_back, restore};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Before, Request, Unavailable, escape, files, make, remove_dir};
+use super::{Before, Request, Unavailable, escape, files, make, remove_dir, sweep};
 use crate::linux::sys;
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, Constraints};
@@ -140,21 +139,7 @@ impl Tree {
 
     /// Removes the cgroups of jobs that have no process in them, but for those that are in use.
     pub fn sweep(&self, in_use: &[&Cgroup]) {
-        let used: BTreeSet<&Path> = in_use
-            .iter()
-            .filter_map(|cgroup| match cgroup {
-                Cgroup::V2 { dir, .. } => Some(dir.as_path()),
-                Cgroup::V1 { .. } => None,
-            })
-            .collect();
-        let Ok(entries) = fs::read_dir(self.unit.join(JOBS)) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) && !used.contains(path.as_path()) {
-                // One with a process in it refuses.
-                let _ = remove_dir(&path);
-            }
-        }
+        sweep([self.unit.join(JOBS).as_path()], in_use);
     }
 }
 
