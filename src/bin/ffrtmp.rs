@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ffrtmp::cli::ffrtmp::{Command, Ffrtmp};
+use ffrtmp::cli::ps;
 use ffrtmp::cli::request::{attach_request, run_request};
 use ffrtmp::wrapper::{attach, detached, hold, run};
 
@@ -31,7 +32,10 @@ fn main() -> ExitCode {
             Ok(request) => attach::main(&request),
             Err(problem) => refuse(&problem),
         },
-        Command::Ps(_) => refuse("ps is not part of this version yet"),
+        Command::Ps(args) => match ps::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => refuse(&problem),
+        },
         Command::HoldCgroup { stay: true } => hold::stay(),
         Command::HoldCgroup { stay: false } => match hold::begin() {
             Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 pub mod ffrtmp;
 pub mod ffrtmp_sup;
 pub mod options;
+pub mod ps;
 pub mod request;
 
 use std::path::PathBuf;

@@ -17,6 +17,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+
 use self::mounts::Mounts;
 use super::process::{self, PidFd};
 use crate::model::cgroup::{Cgroup, Choice, Controller};
@@ -299,6 +301,16 @@ pub fn outside(limits: Vec<ConstraintStatus>, why: &str) -> Vec<ConstraintStatus
         ..status
     };
     limits.into_iter().map(refused).collect()
+}
+
+/// Whether its directories are the kernel's: what a stranger's record names may be anything.
+#[must_use]
+pub fn is_kernels(cgroup: &Cgroup) -> bool {
+    let of_kernel = |dir: &Path| {
+        let kind = statfs(dir).map(|found| found.filesystem_type());
+        kind.is_ok_and(|kind| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&kind))
+    };
+    dirs_of(cgroup).into_iter().all(of_kernel)
 }
 
 /// Whether a process is in a cgroup, or below it; false if either is gone.
