@@ -470,6 +470,9 @@ fn begin<'a>(
         child::prepare(&spec, exec, plan, stdio, Vec::new())
     });
     let begun = prepared.and_then(|prepared| {
+        // The workload is where it belongs, and has not begun: from here on whoever kills the caller with its
+        // group or its session leaves it a keeper.
+        nix::unistd::setsid().map_err(|errno| of_keeper(errno.into()))?;
         let started = &prepared.started;
         if let Some((run, _)) = &record {
             run.write_started(started).map_err(|e| failed(Stage::Record, "started.json", &e))?;
@@ -561,13 +564,12 @@ fn note_start(report: &mut Report, started: &Started, began: Moment) {
     report.event(started.at.wall, State::Running, format!("running, pid {}", started.process.pid));
 }
 
-/// Leaves the caller's world: its session, its folder, its descriptors.
+/// Leaves what else there is of the caller's world: its folder, its descriptors.
 fn leave(told: &PipeWriter, lock: Option<&LockFile>) -> io::Result<()> {
     let null = null()?;
     let mut keep = vec![told.as_raw_fd(), null.as_raw_fd()];
     keep.extend(lock.map(|lock| lock.as_fd().as_raw_fd()));
     sys::close_all_but(&mut keep, null.as_fd())?;
-    nix::unistd::setsid()?;
     nix::sys::prctl::set_name(c"ffrtmp")?;
     nix::unistd::chdir("/")?;
     Ok(())
