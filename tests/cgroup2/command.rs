@@ -22,7 +22,8 @@ fn ffrtmp(ground: &Ground) -> Command {
 
 fn report_of(output: &Output) -> Value {
     let error = String::from_utf8_lossy(&output.stderr);
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("one document, {e}: {output:?}, {error}"))
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("one document, {e}: {output:?}, {error}"))
 }
 
 /// That nothing is left of what was run: the last one to go takes the frame along.
