@@ -147,10 +147,11 @@ impl Run<'_> {
             self.report.constraints.clone_from(&started.constraints);
             let text = format!("taken over, pid {pid}, running for {running}");
             self.report.event(started.at.wall, State::Running, text);
+            // First, so that whoever is told finds it.
+            self.request.files.changed(&self.report, self.messages);
             self.messages.not_in_force(&started.constraints);
             self.messages.say(&format!("Attached to PID {pid}, running for {running}"));
         }
-        self.request.files.changed(&self.report, self.messages);
         Ok(observed)
     }
 

@@ -93,10 +93,10 @@ pub fn limits_are_here(test: &str) -> bool {
     done.code() == Some(0)
 }
 
-/// A folder for `--root`, below it one to work in.
+/// A folder for `--root`, and one to work in.
 pub struct Site {
     pub work: PathBuf,
-    root: PathBuf,
+    pub root: PathBuf,
     number: Cell<u32>,
     _dir: TempDir,
 }
@@ -427,13 +427,15 @@ impl Running {
 
     /// The workload, once it is told of.
     pub fn workload(&self) -> ProcessIdentity {
-        let found = || {
+        let told = || {
             let err = self.err();
-            let told = err.split_once("Started PID ").or(err.split_once("Attached to PID "))?.1;
+            let (_, told) = err.split_once("Started PID ").or(err.split_once("Attached to PID "))?;
             let (number, _) = told.split_once(['\n', ','])?;
-            process::identify(Pid::new(number.parse().ok()?)?).expect("proc")
+            Pid::new(number.parse().ok()?)
         };
-        await_some("the workload", found)
+        self.await_that("a workload", || told().is_some());
+        let process = told().and_then(|pid| process::identify(pid).expect("proc"));
+        process.unwrap_or_else(|| panic!("it has ended at once: {}", self.err()))
     }
 
     /// The process that holds the workload: the wrapper's child.
