@@ -1,7 +1,6 @@
 //! `ffrtmp ps`: everybody who is governed, by whom, as root and as somebody else; and what a stranger can plant.
 
 use std::fs;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -40,17 +39,11 @@ const UNTIL_TOLD: [&str; 3] = ["/bin/sh", "-c", "read line"];
 
 /// What `ffrtmp ps` prints for us; it may not take for ever.
 fn ps(site: &Site, args: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp"));
-    command.arg("ps").arg("--root").arg(&site.root).args(args);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
-    let mut pipe = child.stdout.take().expect("piped");
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).map(|_| text)
-    });
-    let status = await_some("ps ends", || child.try_wait().expect("our child"));
-    assert_eq!(status.code(), Some(0));
-    reader.join().expect("read").expect("UTF-8")
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "20", env!("CARGO_BIN_EXE_ffrtmp"), "ps", "--root"]).arg(&site.root);
+    let output = command.args(args).stdin(Stdio::null()).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "137 is what comes of SIGKILL");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// The runs of this site that are governed: other tests have theirs.
