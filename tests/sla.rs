@@ -80,7 +80,9 @@ fn job(id: &str, eligible: bool, intent: &str, customer: &str) -> Job {
 /// Six runs of the supervisor's and two of the command line's; one of them counts for nothing.
 fn busy() -> Site {
     let site = Site::new();
-    let (ours, theirs) = (site.layout(), site.layout().of_command_line());
+    let ours = site.layout();
+    let theirs = Layout { state: ours.state.join("cli"), ..ours.clone() };
+    assert_eq!(theirs.reports(), ours.command_line_reports());
     let channel = job("channel-7", true, "production", "acme");
     for (hour, ended) in [(1, &OK), (2, &FAILED), (3, &Ended::Lost(LostCause::HostRebooted)), (30, &OK)] {
         site.file(&ours, &channel, hour, ended);

@@ -17,8 +17,7 @@ const LIMITS: usize = 40;
 /// `/proc` cannot be read, or nothing can be printed.
 pub fn run(args: PsArgs) -> Result<(), String> {
     // Without a home there are no orphans of our own; the living are found all the same.
-    let roots =
-        layout(args.root).map(|home| vec![home.runs(), home.of_command_line().runs()]).unwrap_or_default();
+    let roots = layout(args.root).map(|home| vec![home.runs(), home.command_line_runs()]).unwrap_or_default();
     let found = look(&roots).map_err(|error| format!("processes cannot be looked at: {error}"))?;
     let mut out = io::stdout().lock();
     let printed = match args.json {

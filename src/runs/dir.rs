@@ -393,7 +393,7 @@ pub fn current(mut runs: Vec<RunDir>) -> (Option<RunDir>, Vec<RunDir>) {
 /// The directory cannot be read.
 pub fn all_jobs(runs_root: &Path) -> io::Result<Vec<JobId>> {
     let mut jobs: Vec<JobId> =
-        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::declared(&name).ok()).collect();
+        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::given(&name).ok()).collect();
     jobs.sort();
     Ok(jobs)
 }

@@ -29,7 +29,7 @@ pub struct Options {
 /// A folder of reports cannot be read, or nothing can be printed.
 pub fn run(options: &Options, out: &mut dyn Write, errors: &mut dyn Write) -> io::Result<bool> {
     let (mut reports, mut unusable) = reports::ended(&options.layout.reports())?;
-    let of_command_line = reports::ended(&options.layout.of_command_line().reports())?;
+    let of_command_line = reports::ended(&options.layout.command_line_reports())?;
     reports.extend(of_command_line.0);
     unusable.extend(of_command_line.1);
     let sla = sla::of(&reports, options.since);

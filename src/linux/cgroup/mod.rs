@@ -108,6 +108,9 @@ pub fn systemd_booted() -> bool {
 /// # Errors
 /// A mechanism was asked for by name and is not there.
 pub fn open(request: &Request<'_>) -> Result<Survey, String> {
+    if request.choice == Choice::None {
+        return Ok(Survey { tree: Tree::None(why_none(request.choice, &[])), tried: Vec::new() });
+    }
     let mounts = Mounts::read().map_err(|error| format!("cannot read /proc: {error}"))?;
     let booted = systemd_booted();
     let mut tried = Vec::new();
@@ -145,7 +148,9 @@ pub fn open(request: &Request<'_>) -> Result<Survey, String> {
 /// One reason of all, in the words that operators search for.
 fn why_none(choice: Choice, tried: &[Tried]) -> String {
     if choice == Choice::None {
-        return "no cgroup is used: supervisor.toml says [cgroup] backend = \"none\"".into();
+        return "no cgroup is used: supervisor.toml says [cgroup] backend = \"none\", or the command line \
+                --cgroup none"
+            .into();
     }
     let refused = tried.iter().any(|tried| matches!(tried.outcome, Err(Unavailable::Permission(_))));
     let list: Vec<String> = tried
