@@ -122,8 +122,23 @@ fn everybody_who_is_governed_is_listed_with_who_does_it() {
     assert!(line[column("LIMITS")..].starts_with("nice=5 "), "{table}");
     assert_eq!(&line[column("COMMAND")..], "/bin/sleep 1000", "{table}");
 
+    // A run of the command line whose keeper is lost. Without a cgroup, which nobody would remove.
+    let run = ["run", "--root", &root, "--job-id", "lost", "--cgroup", "none", "--"];
+    let lost = Guest::start(wrapper, &[&run[..], &UNTIL_TOLD].concat());
+    let seen = |by: &str| {
+        let rows = governed(&site);
+        let running = |row: &&Value| row["job_id"] == "lost" && row["stage"] == "running" && row["by"] == by;
+        rows.iter().find(running).cloned()
+    };
+    let before = await_some("it runs", || seen("run"));
+    let keeper =
+        before["wrapper"]["pid"].as_u64().and_then(|pid| identify(pid.try_into().ok()?)).expect("a keeper");
+    super::harness::send(&keeper, Signal::KILL);
+    let after = await_some("it is an orphan", || seen("orphaned"));
+    assert_eq!((&after["pid"], &after["run_id"]), (&before["pid"], &before["run_id"]));
+
     // Who ends is governed by nobody.
-    drop((encode, stranger, taken));
+    drop((encode, stranger, taken, lost));
     site.remove("channel");
     await_true("it is stopped", || governed(&site).iter().all(|row| row["job_id"] == "orphan"));
 }
