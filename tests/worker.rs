@@ -103,8 +103,8 @@ fn documents_are_run_as_the_compatibility_table_says() {
         let agent = Agent::new(program);
         let documents = |names: &[(&str, Option<bool>)]| {
             for (name, enabled) in names {
-                // How nice it is, and then it becomes ffmpeg.
-                let script = "nice > \"$1.nice\"; exec ffmpeg -nostdin -loglevel error -y -f lavfi -i \
+                // How nice it is, and where; then it becomes ffmpeg.
+                let script = "nice > \"$1.nice\"; cat /proc/self/cgroup > \"$1.cgroup\"; exec ffmpeg -nostdin -loglevel error -y -f lavfi -i \
                               testsrc2=size=160x120:rate=25:duration=1 -c:v mpeg4 \"$1.mp4\"";
                 let file = agent.path(name);
                 let mut document = json!({
@@ -157,6 +157,13 @@ fn documents_are_run_as_the_compatibility_table_says() {
             };
             assert_eq!(agent.read(&format!("{name}.nice")), nice, "{told}");
             assert_eq!(constraints, asked.iter().map(|(a, b)| (a, b)).collect::<Vec<_>>(), "{told}");
+            let cgroup = agent.read(&format!("{name}.cgroup"));
+            let beside = fs::read_to_string("/proc/self/cgroup").expect("readable");
+            // Only a cgroup counts throttling. Without one there is nothing to see.
+            let has_cgroup = !result["report"]["usage"]["cpu_throttled_periods"].is_null();
+            assert_eq!(cgroup == beside.trim(), !has_cgroup, "{cgroup}\n{told}");
+            assert!(governed || !has_cgroup, "{told}");
+            assert!(!has_cgroup || cgroup.contains(name), "its cgroup bears its name: {cgroup}\n{told}");
             let media = fs::metadata(agent.path(&format!("{name}.mp4"))).expect("media");
             assert!(media.len() > 1000, "{told}");
         };

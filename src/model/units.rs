@@ -238,6 +238,28 @@ mod tests {
     }
 
     #[test]
+    fn for_people() {
+        for (seconds, text) in [
+            (0.0, "0.0s"),
+            (59.94, "59.9s"),
+            (60.0, "1m"),
+            (61.9, "1m1s"),
+            (3_661.0, "1h1m"),
+            (90_061.0, "1d1h"),
+        ] {
+            assert_eq!(short_time(seconds), text);
+        }
+        assert_eq!(
+            (mebibytes(0), mebibytes(1), mebibytes(64 << 20)),
+            ("0MiB".into(), "1MiB".into(), "64MiB".into())
+        );
+        assert_eq!(
+            (cut("abc", 3).as_str(), cut("äbcd", 3).as_str(), cut("a", 0).as_str()),
+            ("abc", "äb…", "…")
+        );
+    }
+
+    #[test]
     fn durations() {
         let read = |text: &str| parse_duration(text).map(|d| d.as_millis());
         assert_eq!(read("10s"), Ok(10_000));

@@ -720,7 +720,7 @@ mod tests {
                 limit(json!({"timeout_sec": 0.0001})),
                 "$.parameters.resource_limits.timeout_sec: timeouts.run is 0",
             ),
-            (errors(json!({"intent": "prod"})), "$.intent: intent cannot be \"prod\"; did you mean"),
+            (errors(json!({"intent": "prod"})), "$.intent: intent cannot be \"prod\"; known are: production"),
         ];
         for (told, expected) in table {
             assert!(told.len() == 1 && told[0].contains(expected), "expected {expected}\ntold {told:?}");

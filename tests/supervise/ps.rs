@@ -1,7 +1,6 @@
 //! `ffrtmp ps`: everybody who is governed, by whom, as root and as somebody else; and what a stranger can plant.
 
 use std::fs;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -40,17 +39,11 @@ const UNTIL_TOLD: [&str; 3] = ["/bin/sh", "-c", "read line"];
 
 /// What `ffrtmp ps` prints for us; it may not take for ever.
 fn ps(site: &Site, args: &[&str]) -> String {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ffrtmp"));
-    command.arg("ps").arg("--root").arg(&site.root).args(args);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
-    let mut pipe = child.stdout.take().expect("piped");
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).map(|_| text)
-    });
-    let status = await_some("ps ends", || child.try_wait().expect("our child"));
-    assert_eq!(status.code(), Some(0));
-    reader.join().expect("read").expect("UTF-8")
+    let mut command = Command::new("timeout");
+    command.args(["--signal=KILL", "20", env!("CARGO_BIN_EXE_ffrtmp"), "ps", "--root"]).arg(&site.root);
+    let output = command.args(args).stdin(Stdio::null()).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(0), "137 is what comes of SIGKILL");
+    String::from_utf8(output.stdout).expect("UTF-8")
 }
 
 /// The runs of this site that are governed: other tests have theirs.
@@ -129,8 +122,23 @@ fn everybody_who_is_governed_is_listed_with_who_does_it() {
     assert!(line[column("LIMITS")..].starts_with("nice=5 "), "{table}");
     assert_eq!(&line[column("COMMAND")..], "/bin/sleep 1000", "{table}");
 
+    // A run of the command line whose keeper is lost. Without a cgroup, which nobody would remove.
+    let run = ["run", "--root", &root, "--job-id", "lost", "--cgroup", "none", "--"];
+    let lost = Guest::start(wrapper, &[&run[..], &UNTIL_TOLD].concat());
+    let seen = |by: &str| {
+        let rows = governed(&site);
+        let running = |row: &&Value| row["job_id"] == "lost" && row["stage"] == "running" && row["by"] == by;
+        rows.iter().find(running).cloned()
+    };
+    let before = await_some("it runs", || seen("run"));
+    let keeper =
+        before["wrapper"]["pid"].as_u64().and_then(|pid| identify(pid.try_into().ok()?)).expect("a keeper");
+    super::harness::send(&keeper, Signal::KILL);
+    let after = await_some("it is an orphan", || seen("orphaned"));
+    assert_eq!((&after["pid"], &after["run_id"]), (&before["pid"], &before["run_id"]));
+
     // Who ends is governed by nobody.
-    drop((encode, stranger, taken));
+    drop((encode, stranger, taken, lost));
     site.remove("channel");
     await_true("it is stopped", || governed(&site).iter().all(|row| row["job_id"] == "orphan"));
 }

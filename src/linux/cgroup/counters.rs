@@ -350,6 +350,31 @@ mod tests {
         assert_eq!(counters.usage, usage);
     }
 
+    /// Of the root of this machine's hierarchy, which is only read.
+    #[test]
+    fn the_kernels_own_pressure_is_understood() {
+        let mounts = fs::read_to_string("/proc/mounts").expect("proc");
+        let root = mounts.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+            [_, dir, "cgroup2", ..] => Some(PathBuf::from(dir)),
+            _ => None,
+        });
+        let Some(root) = root.filter(|root| files::read(root, "io.pressure").is_ok()) else {
+            println!("SKIPPED the_kernels_own_pressure_is_understood: no cgroup of version 2 counts it here");
+            return;
+        };
+        let before = sample(&v2(root.clone())).usage;
+        let usage = sample(&v2(root)).usage.since(&before);
+        for seconds in [
+            usage.cpu_pressure_sec,
+            usage.memory_pressure_sec,
+            usage.memory_pressure_full_sec,
+            usage.io_pressure_sec,
+            usage.io_pressure_full_sec,
+        ] {
+            assert!(seconds.is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{usage:?}");
+        }
+    }
+
     #[test]
     fn what_is_not_there_is_not_zero() {
         let dir = tempfile::tempdir().expect("a directory");
