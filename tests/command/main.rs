@@ -21,5 +21,6 @@ mod cpu;
 
 mod attach;
 mod examples;
+mod integration;
 mod run;
 mod stability;
