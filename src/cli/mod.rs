@@ -4,8 +4,10 @@
 
 pub mod ffrtmp;
 pub mod ffrtmp_sup;
+mod help;
 pub mod options;
 pub mod request;
+pub mod usage;
 
 use std::path::PathBuf;
 
