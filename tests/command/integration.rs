@@ -171,8 +171,8 @@ fn the_result_has_metrics_and_analysis() {
     assert!(result["metrics"]["pid"].as_u64().is_some_and(|pid| pid > 1), "{result:#}");
 }
 
-/// 9. The platform is to blame for what it did not do, not for what the workload did. What is wrong with a
-/// document is said, with its place in it.
+/// 9. The platform is to blame for what it did not do, not for what the workload did; what is wrong with a
+///    document is said, with its place in it.
 #[test]
 fn blame_goes_where_it_belongs() {
     let site = Site::new();
