@@ -9,7 +9,7 @@ DIST   := $(TARGET)/dist
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos test-cgroup2 test-vm lint fmt bench bench-cgroup2 release install units
+.PHONY: help demo test chaos test-cgroup2 test-vm lint fmt bench bench-cgroup2 manual release install units
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s%s\n' "$$name" "$$text"; done
@@ -63,14 +63,25 @@ BENCH_RUNNER = CARGO_TARGET_$(shell echo $(MUSL) | tr a-z- A-Z_)_RUNNER
 
 release: $(DIST)/ffrtmp $(DIST)/ffrtmp-sup ## static binaries in target/dist
 
+manual: ## make the man pages and completions anew, from the command lines' definitions
+	@scripts/setup build
+	FFRTMP_WRITE_MANUAL=1 cargo test --locked --quiet --test manual what_is_committed
+
 install: release ## install the release build; PREFIX=/usr/local, DESTDIR=
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(DIST)/ffrtmp $(DIST)/ffrtmp-sup
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 deployment/man/*.1
+	install -D -m 644 deployment/completions/ffrtmp.bash $(COMPLETE_BASH)/ffrtmp
+	install -D -m 644 deployment/completions/ffrtmp-sup.bash $(COMPLETE_BASH)/ffrtmp-sup
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions deployment/completions/_*
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d deployment/completions/*.fish
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp README.md CHANGELOG.md LICENSE LICENSE-MIT LICENSE-APACHE docs/*.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/reference docs/reference/*.md
 	install -D -m 644 deployment/systemd/README.md $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/systemd.md
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/profiles profiles/*.toml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/examples examples/*.toml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/ffrtmp/examples/jobs.d examples/jobs.d/*.toml
+
+COMPLETE_BASH = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 
 # The version decides, see deployment/systemd/README.md.
 SYSTEMD  ?= $(shell systemctl --version | sed -n 's/^systemd \([0-9]*\).*/\1/p')
@@ -94,7 +105,7 @@ CANNOT_ABORT = ! grep -q FFRTMP_ABORT_AT $@ || { echo "$@ has abort points" >&2;
 
 $(DIST)/ffrtmp: $(SOURCES)
 	@scripts/setup release
-	RUSTFLAGS="$(STATIC)" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
+	RUSTFLAGS="$(STATIC) -C force-unwind-tables=no" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
 	install -D -m 755 $(TARGET)/$(MUSL)/wrapper/ffrtmp $@
 	@$(CANNOT_ABORT)
 

@@ -18,8 +18,10 @@ use ffrtmp::lint::check::check_supervisor;
 use ffrtmp::lint::diagnostic::Diagnostic;
 use ffrtmp::lint::render::{Format, human};
 use ffrtmp::lint::{rules, validate};
+use ffrtmp::linux::clock;
 use ffrtmp::model::ids::JobId;
-use ffrtmp::supervisor::{daemon, doctor, preview, status};
+use ffrtmp::model::sla::parse_since;
+use ffrtmp::supervisor::{daemon, doctor, preview, sla, status};
 use ffrtmp::telemetry::{self, LogFormat};
 
 /// For the static build: with musl's own allocator `validate` takes three times as long.
@@ -112,8 +114,17 @@ fn run(cli: FfrtmpSup) -> anyhow::Result<u8> {
             writeln!(io::stdout(), "{schema}")?;
             Ok(0)
         }
-        Command::Sla(_) => anyhow::bail!("sla is not part of this version yet"),
         Command::Convert(args) => convert(&args),
+        Command::Sla(args) => {
+            let (now, zone) = (clock::now().wall, (clock::ZONES.local)());
+            let since =
+                args.since.map(|text| parse_since(&text, now, &zone)).transpose().context("--since")?;
+            let options = sla::Options { layout: layout(cli.root)?, since, json: args.json };
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let all = sla::run(&options, &mut out, &mut io::stderr())?;
+            out.flush()?;
+            Ok(u8::from(!all))
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-use ffrtmp::cli::ffrtmp::{Command, Ffrtmp};
+use ffrtmp::cli::ffrtmp::Command;
+use ffrtmp::cli::ps;
 use ffrtmp::cli::request::{attach_request, run_request};
+use ffrtmp::cli::usage;
 use ffrtmp::wrapper::{attach, detached, hold, run};
 
 fn main() -> ExitCode {
@@ -22,16 +23,28 @@ fn main() -> ExitCode {
             }
         };
     }
-    match Ffrtmp::parse().command {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let asked = match usage::parse(&arguments) {
+        Ok(asked) => asked,
+        Err(usage) => {
+            // Whoever does not read it does not want it.
+            let _ = usage.error.print();
+            return ExitCode::from(usage.status);
+        }
+    };
+    match asked.command {
         Command::Run(args) => match run_request(*args) {
             Ok(request) => run::main(&request),
-            Err(problem) => refuse(&problem),
+            Err(problem) => refuse(&problem, run::FAILED),
         },
         Command::Attach(args) => match attach_request(*args) {
             Ok(request) => attach::main(&request),
-            Err(problem) => refuse(&problem),
+            Err(problem) => refuse(&problem, usage::WRONG),
         },
-        Command::Ps(_) => refuse("ps is not part of this version yet"),
+        Command::Ps(args) => match ps::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => refuse(&problem, run::FAILED),
+        },
         Command::HoldCgroup { stay: true } => hold::stay(),
         Command::HoldCgroup { stay: false } => match hold::begin() {
             Ok(()) => ExitCode::SUCCESS,
@@ -43,11 +56,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn refuse(problem: &str) -> ExitCode {
+fn refuse(problem: &str, status: u8) -> ExitCode {
     for line in problem.lines() {
         eprintln!("Error: {line}");
     }
-    ExitCode::from(run::FAILED)
+    ExitCode::from(status)
 }
 
 /// `--run-dir DIR --lock-fd N --ready-fd M`

@@ -1,18 +1,24 @@
-//! What can be said to `ffrtmp-sup`, as clap understands it.
+//! What can be said to `ffrtmp-sup`, as clap understands it. The ends of help texts are in `help`.
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::help;
 use crate::config::schema::FileKind;
 use crate::lint::render::Format;
 
-/// Declarative, non-owning supervision of media workloads.
+/// Declarative, non-owning supervision of media workloads
+///
+/// A file put into a folder starts a job, an edit changes what it must and nothing more, a file taken away stops
+/// it. The workloads outlive whoever started them.
 #[derive(Debug, Parser)]
 #[command(name = "ffrtmp-sup", version, max_term_width = 100)]
+#[command(subcommand_value_name = "COMMAND", after_help = help::SUP, after_long_help = help::SUP_LONG)]
 pub struct FfrtmpSup {
     /// Keep everything under this folder: DIR/jobs.d, DIR/profiles.d, DIR/state, DIR/run.
-    #[arg(long, value_name = "DIR", global = true, env = "FFRTMP_ROOT")]
+    #[arg(long, value_name = "DIR", global = true, env = "FFRTMP_ROOT", hide_env_values = true, display_order = 100,
+        value_hint = ValueHint::DirPath)]
     pub root: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
@@ -23,9 +29,10 @@ pub struct FfrtmpSup {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the jobs that the folder declares, until SIGTERM or SIGINT; the workloads run on.
+    #[command(after_long_help = help::SUPERVISE)]
     Supervise {
         /// The wrapper program. Default: `wrapper` of supervisor.toml, or ffrtmp beside this program.
-        #[arg(long, value_name = "PATH")]
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::ExecutablePath)]
         wrapper: Option<PathBuf>,
         /// A cgroup that was delegated to us, by its path in the hierarchy, such as
         /// /system.slice/ffrtmp-jobs.service. Default: the one this program is in.
@@ -35,15 +42,18 @@ pub enum Command {
         #[arg(long, value_name = "FORMAT")]
         log_format: Option<LogLines>,
     },
-    /// Show what the supervisor would do, and why. Exit 0: nothing, 3: changes, 1: errors.
+    /// Show what the supervisor would do, and why.
+    #[command(after_long_help = help::PLAN)]
     Plan {
         /// Files that are not in force yet: a folder with jobs.d in it, or a folder of job files.
+        #[arg(value_hint = ValueHint::DirPath)]
         folder: Option<PathBuf>,
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
     },
     /// Show what runs and what does not.
+    #[command(after_long_help = help::STATUS)]
     Status {
         /// Only this job, with all that is known of it.
         job: Option<String>,
@@ -54,27 +64,33 @@ pub enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Try which limits this host can keep. Exit 0: all, 1: not all.
+    /// Try which limits this host can keep.
+    #[command(after_long_help = help::DOCTOR)]
     Doctor {
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
     },
     /// Check files: jobs, profiles, supervisor.toml.
+    #[command(after_long_help = help::VALIDATE)]
     Validate(ValidateArgs),
     /// Explain the code of an error or a warning; without one, list all.
+    #[command(after_long_help = help::EXPLAIN)]
     Explain {
         /// Such as unknown-key.
         code: Option<String>,
     },
     /// Print the JSON schema of a kind of file, for editors.
+    #[command(after_long_help = help::SCHEMA)]
     Schema {
         /// Which kind of file.
         kind: Kind,
     },
     /// Compute the platform's service level from the reports of eligible runs.
+    #[command(after_long_help = help::SLA)]
     Sla(SlaArgs),
     /// Turn a worker's job document, a systemd unit or a supervisord program into a job file.
+    #[command(after_long_help = help::CONVERT)]
     Convert(ConvertArgs),
 }
 
@@ -91,6 +107,7 @@ pub enum LogLines {
 #[derive(Debug, clap::Args)]
 pub struct ValidateArgs {
     /// Files, folders, or - for standard input; without, the configured folders.
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
     /// What the files are; else told from folder and name.
     #[arg(long)]
@@ -170,6 +187,7 @@ pub struct SlaArgs {
 #[derive(Debug, clap::Args)]
 pub struct ConvertArgs {
     /// The file, or - for standard input.
+    #[arg(value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
     /// What it is; else told from its name and content.
     #[arg(long, value_name = "KIND")]

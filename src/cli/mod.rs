@@ -4,8 +4,11 @@
 
 pub mod ffrtmp;
 pub mod ffrtmp_sup;
+mod help;
 pub mod options;
+pub mod ps;
 pub mod request;
+pub mod usage;
 
 use std::path::PathBuf;
 

@@ -12,7 +12,7 @@ use crate::config::parse::parse;
 use crate::config::paths::Layout;
 use crate::config::problem::{At, Level, Problem};
 use crate::config::profiles::Profiles;
-use crate::config::resolve::resolve;
+use crate::config::resolve::resolve_command;
 use crate::config::schema::{Argv, ConstraintsTable, ExecTable, JobFile, Scalar, TimeoutsTable};
 use crate::model::ids::JobId;
 use crate::model::job::Job;
@@ -35,7 +35,7 @@ impl IdentityArgs {
             file.profiles = Some(self.profiles.clone());
         }
         file.intent = self.intent.clone().or(file.intent.take());
-        file.sla_eligible = self.sla_eligible.then_some(true).or(file.sla_eligible);
+        file.sla_eligible = self.sla_eligible.or(file.sla_eligible);
         for tag in &self.tags {
             let Some((key, value)) = tag.split_once('=').filter(|(key, _)| !key.is_empty()) else {
                 return Err(Refused(vec![format!("--tag {tag:?} is not KEY=VALUE")]));
@@ -126,7 +126,7 @@ pub fn job_of(
     // The command is no job file's: a path may be relative, and needs no second look.
     let placeholder = Argv::List(vec![UNNAMED.into()]);
     file.exec = Some(ExecTable { command: Some(placeholder), ..file.exec.unwrap_or_default() });
-    let resolved = resolve(UNNAMED, &file, &profiles);
+    let resolved = resolve_command(UNNAMED, &file, &profiles);
     let errors: Vec<String> =
         resolved.problems.iter().filter(|p| p.level == Level::Error).map(of_options).collect();
     match resolved.jobs.into_iter().next() {
@@ -143,13 +143,13 @@ pub fn job_of(
 
 /// A problem of a job file, in the words of the command line.
 fn of_options(problem: &Problem) -> String {
-    let option = match &problem.at {
-        At::Key(path) | At::Value(path) => option_of(&path.to_string()),
-        At::File | At::Span(_) => String::new(),
-    };
     let help = problem.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
     let text = format!("{}{help}", problem.message);
-    if option.is_empty() { text } else { format!("{option}: {text}") }
+    let (At::Key(path) | At::Value(path)) = &problem.at else { return text };
+    let key = path.to_string();
+    let option = option_of(&key);
+    let text = text.replace(&key, &option);
+    if text.starts_with(&option) { text } else { format!("{option}: {text}") }
 }
 
 /// The option that sets a key.
@@ -303,11 +303,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_its_option() {
         for (line, told) in [
-            (["--nice", "-21"], "--nice: "),
-            (["--oom-score", "1001"], "--oom-score: "),
-            (["--cpu-weight", "0"], "--cpu-weight: "),
-            (["--memory-limit", "4Gibi"], "--memory-limit: "),
-            (["--timeout", "soon"], "--timeout: "),
+            (["--nice", "-21"], "--nice is -21, which is outside -20 to 19"),
+            (["--oom-score", "1001"], "--oom-score is 1001, "),
+            (["--cpu-weight", "0"], "--cpu-weight is 0, "),
+            (["--memory-limit=-1", "--strict"], "--memory-limit is -1, "),
+            (["--memory-limit", "4Gibi"], "--memory-limit"),
+            (["--timeout", "soon"], "--timeout"),
             (["--profile", "low-priorty"], "low-priority"),
             (["--tag", "x"], "--tag \"x\" is not KEY=VALUE"),
             (["--job-id", "a/b"], "--job-id \"a/b\": "),

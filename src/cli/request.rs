@@ -127,11 +127,11 @@ fn files(
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|error| format!("--report: {error}"));
     let file = telling.report.as_ref().map(absolute).transpose()?;
     let nowhere = Layout::under(Path::new("/nonexistent"));
-    let cli = home.unwrap_or(&nowhere).of_command_line();
+    let at = home.unwrap_or(&nowhere);
     let place = |path: PathBuf| std::path::absolute(path).map_err(|error| format!("--root: {error}"));
-    let reports = Reports { folder: place(cli.reports())?, keep: KEEP };
+    let reports = Reports { folder: place(at.command_line_reports())?, keep: KEEP };
     let runs = match home {
-        Some(_) => Ok(place(cli.runs())?),
+        Some(_) => Ok(place(at.command_line_runs())?),
         None => Err("HOME is not set: set it, or give --root".into()),
     };
     Ok(Files { runs, reports, named: named && home.is_some(), file, form })

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::linux::{cgroup, clock, process};
+use crate::linux::{attach, cgroup, clock, process};
 use crate::model::exit::{Ended, LostCause, judge};
 use crate::model::report::{Report, Usage};
 use crate::runs::dir::{self, RunDir};
@@ -37,7 +37,9 @@ fn lost(run: &RunDir, spec: &Spec) -> Option<LostCause> {
         (Ok(None), None) => return Some(LostCause::WrapperLost),
         (Err(_), _) => return None,
     };
-    let lives = process::identify(known.pid).ok()?.is_some_and(|found| found == known);
+    let there = process::identify(known.pid).ok()?.is_some_and(|found| found == known);
+    // One that whoever adopted it has not reaped yet has ended all the same.
+    let lives = there && !process::is_zombie(&known).ok()?;
     (!lives).then_some(LostCause::WrapperLost)
 }
 
@@ -52,9 +54,14 @@ fn settle_one(run: RunDir, spec: &Spec, cause: LostCause, reports: &Reports) -> 
         report.end(clock::now().wall, None, None, Usage::default(), verdict);
         reports.file(&report)?;
     }
-    if spec.attached.is_none() {
+    match &spec.attached {
         // What is still in it is not ours to end.
-        let _ = spec.cgroup.as_ref().map(cgroup::remove);
+        None => drop(spec.cgroup.as_ref().map(cgroup::remove)),
+        // As its wrapper would have done; after a restart of the host nothing is left to restore.
+        Some(attached) if cause == LostCause::WrapperLost => {
+            drop(attach::release(attached, spec.cgroup.as_ref(), spec.job.in_force()));
+        }
+        Some(_) => {}
     }
     run.remove()
 }

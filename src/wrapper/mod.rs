@@ -9,6 +9,7 @@ pub mod hold;
 mod lost;
 mod messages;
 mod observe;
+pub mod ps;
 pub mod run;
 
 use std::io::{self, PipeReader};

@@ -131,8 +131,15 @@ pub fn main(request: &Request) -> ExitCode {
         Some(keeper) => {
             drop(tells);
             let identity = process::identify(keeper).ok().flatten();
-            let caller =
-                Caller { request, messages, at_terminal, keeper: identity, workload: None, last: None };
+            let caller = Caller {
+                request,
+                messages,
+                at_terminal,
+                keeper: identity,
+                workload: None,
+                last: None,
+                early: None,
+            };
             ExitCode::from(caller.wait(hears, &signals))
         }
     }
@@ -147,9 +154,9 @@ fn wrapped() -> Option<String> {
 
 /// The signals that the one that was called has its own answer to. One that is ignored (nohup(1)) stays so.
 pub(super) fn caught() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
+    let (mut set, ignored) = (SigSet::empty(), ignored());
     for signal in [Raw::SIGTERM, Raw::SIGHUP, Raw::SIGINT, Raw::SIGQUIT] {
-        if !ignored().contains(&(signal as i32)) {
+        if !ignored.contains(&(signal as i32)) {
             set.add(signal);
         }
     }
@@ -174,6 +181,8 @@ struct Caller<'a> {
     keeper: Option<ProcessIdentity>,
     workload: Option<ProcessIdentity>,
     last: Option<Told>,
+    /// A signal that was for the workload, and came before it.
+    early: Option<Signal>,
 }
 
 impl Caller<'_> {
@@ -202,6 +211,9 @@ impl Caller<'_> {
                 if self.workload.is_none() {
                     let pid = self.last.as_ref().and_then(|told| told.report.pid);
                     self.workload = pid.and_then(|pid| process::identify(pid).ok().flatten());
+                    if let Some(early) = self.early.take() {
+                        self.pass_on(early);
+                    }
                 }
                 if let Some(Told { report, status: Some(status), stays }) = &self.last {
                     self.ended(report);
@@ -236,7 +248,7 @@ impl Caller<'_> {
     }
 
     /// The keeper was killed. The workload goes on, and is watched from here.
-    fn keeper_lost(&self, signals: &SignalFd) -> u8 {
+    fn keeper_lost(&mut self, signals: &SignalFd) -> u8 {
         let Some(report) = self.last.as_ref().map(|told| &told.report) else {
             self.messages.error("the keeper of the run was lost before anything was started");
             return FAILED;
@@ -246,7 +258,8 @@ impl Caller<'_> {
         let now = clock::now().wall;
         report.event(now, State::Running, "the keeper of the run was lost; watched by the wrapper".into());
         self.request.files.changed(&report, self.messages);
-        let process = self.workload.as_ref();
+        let process = self.workload.clone();
+        let process = process.as_ref();
         let watch = process.and_then(|process| ExitWatch::open(process).ok().flatten());
         let exited = match watch.as_ref().map(|watch| self.watch(watch, signals)) {
             Some(Err(status)) => return status,
@@ -283,7 +296,7 @@ impl Caller<'_> {
     }
 
     /// Waits for the end of a workload that has no keeper; a status if a signal ends the wait.
-    fn watch(&self, watch: &ExitWatch, signals: &SignalFd) -> Result<Seen, u8> {
+    fn watch(&mut self, watch: &ExitWatch, signals: &SignalFd) -> Result<Seen, u8> {
         loop {
             match observe::wait_or(watch, signals.as_fd()) {
                 Ok(Some(seen)) => return Ok(seen),
@@ -297,26 +310,32 @@ impl Caller<'_> {
         }
     }
 
-    fn read_signal(&self, signals: &SignalFd) -> Option<u8> {
+    fn read_signal(&mut self, signals: &SignalFd) -> Option<u8> {
         let info = signals.read_signal().ok().flatten()?;
         let signal = i32::try_from(info.ssi_signo).ok().and_then(Signal::from_number)?;
         self.signalled(signal)
     }
 
     /// What a signal to the one that was called means; a status if the wait is over.
-    fn signalled(&self, signal: Signal) -> Option<u8> {
+    fn signalled(&mut self, signal: Signal) -> Option<u8> {
         if [libc::SIGTERM, libc::SIGHUP].contains(&signal.number()) {
             return Some(self.detach(signal));
         }
-        // At a terminal the workload has got it, too: it is in the same process group.
-        if !self.at_terminal
-            && let Some(process) = &self.workload
-        {
+        // At a terminal the workload has got it, too: it is in the same process group. If it was there yet.
+        if self.workload.is_none() {
+            self.early = Some(signal);
+        } else if !self.at_terminal {
+            self.pass_on(signal);
+        }
+        None
+    }
+
+    fn pass_on(&self, signal: Signal) {
+        if let Some(process) = &self.workload {
             // If it is gone, its end is about to be told.
             let _ =
                 PidFd::open(process).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(signal)));
         }
-        None
     }
 
     /// Leaves the workload to its keeper.
@@ -470,6 +489,9 @@ fn begin<'a>(
         child::prepare(&spec, exec, plan, stdio, Vec::new())
     });
     let begun = prepared.and_then(|prepared| {
+        // The workload is where it belongs, and has not begun: from here on whoever kills the caller with its
+        // group or its session leaves it a keeper.
+        nix::unistd::setsid().map_err(|errno| of_keeper(errno.into()))?;
         let started = &prepared.started;
         if let Some((run, _)) = &record {
             run.write_started(started).map_err(|e| failed(Stage::Record, "started.json", &e))?;
@@ -561,13 +583,12 @@ fn note_start(report: &mut Report, started: &Started, began: Moment) {
     report.event(started.at.wall, State::Running, format!("running, pid {}", started.process.pid));
 }
 
-/// Leaves the caller's world: its session, its folder, its descriptors.
+/// Leaves what else there is of the caller's world: its folder, its descriptors.
 fn leave(told: &PipeWriter, lock: Option<&LockFile>) -> io::Result<()> {
     let null = null()?;
     let mut keep = vec![told.as_raw_fd(), null.as_raw_fd()];
     keep.extend(lock.map(|lock| lock.as_fd().as_raw_fd()));
     sys::close_all_but(&mut keep, null.as_fd())?;
-    nix::unistd::setsid()?;
     nix::sys::prctl::set_name(c"ffrtmp")?;
     nix::unistd::chdir("/")?;
     Ok(())

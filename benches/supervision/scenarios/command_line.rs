@@ -20,7 +20,9 @@ const POLL: Duration = Duration::from_micros(100);
 
 /// All of it.
 pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
-    let Some(binaries) = &bench.binaries else { return Ok(vec![Row::new("run", "ffrtmp run -- true", "ms")]) };
+    let Some(binaries) = &bench.binaries else {
+        return Ok(vec![Row::new("run", "ffrtmp run -- true", "ms")]);
+    };
     let mut rows = starts(bench, &binaries.wrapper)?;
     rows.push(idle(bench, &binaries.wrapper)?);
     #[allow(clippy::cast_precision_loss)] // far below 2^52
@@ -103,7 +105,8 @@ fn starts(bench: &Bench, wrapper: &Path) -> anyhow::Result<Vec<Row>> {
 /// What its two processes use while a workload runs.
 #[allow(clippy::cast_precision_loss)] // far below 2^52
 fn idle(bench: &Bench, wrapper: &Path) -> anyhow::Result<Row> {
-    let row = Row::new("run_cpu", "CPU of ffrtmp run over 60 s of ffmpeg", "% of a core").aim(Aim::Below(0.001));
+    let row =
+        Row::new("run_cpu", "CPU of ffrtmp run over 60 s of ffmpeg", "% of a core").aim(Aim::Below(0.001));
     if Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
         return Ok(row.note("SKIPPED: ffmpeg is not installed; apt-get install ffmpeg"));
     }
@@ -136,7 +139,8 @@ fn attach(bench: &Bench, wrapper: &Path) -> anyhow::Result<Row> {
     for id in 0..=bench.samples(100, 10) {
         stage.spawn(Life::Stay, id)?;
         let begun = stage.wait_for(1, false, TIMEOUT)?[0];
-        let options = ["--cpu-weight", "50", "--memory-limit", "1024", "--nice", &NICE.to_string()].map(str::to_owned);
+        let options =
+            ["--cpu-weight", "50", "--memory-limit", "1024", "--nice", &NICE.to_string()].map(str::to_owned);
         let begin = Instant::now();
         let mut attached = Command::new(wrapper)
             .args(["attach", "-q", "--pid", &begun.pid.to_string()].map(OsStr::new))
@@ -157,5 +161,7 @@ fn attach(bench: &Bench, wrapper: &Path) -> anyhow::Result<Row> {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
         attached.wait().context("cannot wait for ffrtmp")?;
     }
-    Ok(Row::new("attach_cli", "ffrtmp attach until constraints are in force", "ms").aim(Aim::Below(5.0)).ours(&ours))
+    Ok(Row::new("attach_cli", "ffrtmp attach until constraints are in force", "ms")
+        .aim(Aim::Below(5.0))
+        .ours(&ours))
 }
