@@ -31,7 +31,9 @@ pub enum Command {
     /// is this program's. Options stand in front of it, and `--` between. Each constraint is read back from
     /// the kernel: what is not in force is told, and it runs all the same, unless --strict is given.
     ///
-    /// The command is not owned: if the wrapper is ended, killed or loses its terminal, the command runs on.
+    /// The command is not owned: if the wrapper is ended or killed, the command runs on, and how it ends is still
+    /// recorded. Started at a terminal it takes part in job control, and ends with the terminal as any program
+    /// does, unless it is started by nohup.
     #[command(override_usage = help::RUN_USAGE, after_help = help::RUN, after_long_help = help::RUN_LONG)]
     Run(Box<RunArgs>),
     /// Put a running process under constraints, and report how it ends
