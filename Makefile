@@ -105,7 +105,7 @@ CANNOT_ABORT = ! grep -q FFRTMP_ABORT_AT $@ || { echo "$@ has abort points" >&2;
 
 $(DIST)/ffrtmp: $(SOURCES)
 	@scripts/setup release
-	RUSTFLAGS="$(STATIC)" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
+	RUSTFLAGS="$(STATIC) -C force-unwind-tables=no" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
 	install -D -m 755 $(TARGET)/$(MUSL)/wrapper/ffrtmp $@
 	@$(CANNOT_ABORT)
 

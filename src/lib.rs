@@ -12,6 +12,7 @@
 //! | [`wrapper`] | The small process that is the parent of one workload |
 //! | [`supervisor`] | The loop: watch, observe, plan, execute, report |
 //! | [`worker`] | The documents that worker agents exchange with their master. Pure |
+//! | [`convert`] | Job files, made from systemd units, supervisord programs and worker documents. Pure |
 //! | [`cli`] | The command line of `ffrtmp`: options, and the job that they come to |
 //! | [`telemetry`] | Log lines |
 //! | [`abort`] | Where tests end a process; nothing, in a release |
@@ -33,6 +34,7 @@
 pub mod abort;
 pub mod cli;
 pub mod config;
+pub mod convert;
 pub mod lint;
 pub mod linux;
 pub mod model;

@@ -20,6 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wrapper", &["abort", "model", "runs", "linux"]),
     ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
     ("worker", &["model", "config"]),
+    ("convert", &["model", "config", "lint", "worker"]),
     ("cli", &["model", "config", "runs", "lint", "linux", "worker", "wrapper"]),
 ];
 
@@ -34,6 +35,7 @@ const PURE: &[&str] = &[
     "config/schema.rs",
     "config/settings.rs",
     "config/suggest.rs",
+    "convert/",
     "lint/ffmpeg.rs",
     "runs/record.rs",
     "worker/",

@@ -235,6 +235,8 @@ fn a_start_and_a_stop_of_version_1_say_what_they_said() {
             oom_kills: Some(0),
             io_read_bytes: Some(0),
             io_write_bytes: Some(0),
+            // What was not counted then is not 0.
+            ..Usage::default()
         },
     };
     assert_eq!(started.baseline, Some(baseline));

@@ -798,21 +798,6 @@ fn a_run_without_a_readable_spec_says_so() {
 }
 
 #[test]
-fn the_command_line_tells_what_is_not_there_yet() {
-    let run = |arguments: &[&str]| {
-        std::process::Command::new(env!("CARGO_BIN_EXE_ffrtmp")).args(arguments).output().expect("it runs")
-    };
-    for name in ["run", "attach"] {
-        let output = run(&[name, "--nice", "5", "--", "true"]);
-        assert_eq!(output.status.code(), Some(125));
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(text.starts_with(&format!("ffrtmp {name} is not part of this version yet")), "{text}");
-    }
-    assert_eq!(run(&["detached", "--run-dir", "/x"]).status.code(), Some(2));
-    assert!(run(&["--version"]).stdout.starts_with(b"ffrtmp "));
-}
-
-#[test]
 fn what_is_not_asked_for_is_not_inherited_from_us_either() {
     let mut case = Place::shell("nice; ulimit -Sn");
     case.spec.open_files = Some(77);

@@ -83,6 +83,8 @@ enum Scenario {
     AttachIdle,
     /// Memory, descriptors and files after 10,000 runs
     Growth,
+    /// What `ffrtmp run` and `ffrtmp attach` add
+    CommandLine,
 }
 
 /// What all scenarios need to know.
@@ -245,6 +247,9 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     if wanted(Scenario::Growth) {
         results.add("growth", scenarios::growth::measure(&bench));
+    }
+    if wanted(Scenario::CommandLine) {
+        results.add("command-line", scenarios::command_line::measure(&bench));
     }
     // Half a run is no result, and is not to replace a whole one.
     interrupt::check()?;

@@ -1,30 +1,36 @@
 //! The supervisor's command line: arguments in, exit codes out.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use ffrtmp::cli::ffrtmp_sup::{Command, FfrtmpSup, LogLines};
+use ffrtmp::cli::ffrtmp_sup::{Command, ConvertArgs, FfrtmpSup, LogLines, Source};
 use ffrtmp::cli::layout;
 use ffrtmp::config::load::{self, Trust};
 use ffrtmp::config::paths::Layout;
 use ffrtmp::config::problem::Level;
 use ffrtmp::config::schema::json_schema_of;
 use ffrtmp::config::settings::Settings;
+use ffrtmp::convert::{self, Kind};
 use ffrtmp::lint::check::check_supervisor;
 use ffrtmp::lint::diagnostic::Diagnostic;
 use ffrtmp::lint::render::{Format, human};
 use ffrtmp::lint::{rules, validate};
+use ffrtmp::linux::clock;
 use ffrtmp::model::ids::JobId;
-use ffrtmp::supervisor::{daemon, doctor, preview, status};
+use ffrtmp::model::sla::parse_since;
+use ffrtmp::supervisor::{daemon, doctor, preview, sla, status};
 use ffrtmp::telemetry::{self, LogFormat};
 
 /// For the static build: with musl's own allocator `validate` takes three times as long.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Most bytes that are converted.
+const MOST_CONVERTED: u64 = 1 << 20;
 
 fn main() -> ExitCode {
     let cli = FfrtmpSup::parse();
@@ -108,8 +114,17 @@ fn run(cli: FfrtmpSup) -> anyhow::Result<u8> {
             writeln!(io::stdout(), "{schema}")?;
             Ok(0)
         }
-        Command::Sla(_) => anyhow::bail!("sla is not part of this version yet"),
-        Command::Convert(_) => anyhow::bail!("convert is not part of this version yet"),
+        Command::Convert(args) => convert(&args),
+        Command::Sla(args) => {
+            let (now, zone) = (clock::now().wall, (clock::ZONES.local)());
+            let since =
+                args.since.map(|text| parse_since(&text, now, &zone)).transpose().context("--since")?;
+            let options = sla::Options { layout: layout(cli.root)?, since, json: args.json };
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let all = sla::run(&options, &mut out, &mut io::stderr())?;
+            out.flush()?;
+            Ok(u8::from(!all))
+        }
     }
 }
 
@@ -160,6 +175,48 @@ fn settings_of(layout: &Layout) -> anyhow::Result<Settings> {
         anyhow::bail!("{} has errors; mend it, or remove it for the defaults", path.display());
     }
     Ok(settings)
+}
+
+/// The job file on standard output, what it lacks on standard error.
+fn convert(args: &ConvertArgs) -> anyhow::Result<u8> {
+    let mut text = String::new();
+    let shown = args.file.display();
+    let name = if args.file.as_os_str() == "-" {
+        io::stdin().lock().take(MOST_CONVERTED).read_to_string(&mut text).context("standard input")?;
+        None
+    } else {
+        let file = std::fs::File::open(&args.file).with_context(|| format!("cannot open {shown}"))?;
+        file.take(MOST_CONVERTED)
+            .read_to_string(&mut text)
+            .with_context(|| format!("cannot read {shown}"))?;
+        args.file.file_name().map(|name| name.to_string_lossy().into_owned())
+    };
+    if text.len() as u64 >= MOST_CONVERTED {
+        anyhow::bail!("{shown} has more than {} MiB: this is no configuration", MOST_CONVERTED >> 20);
+    }
+    let kind = match args.from {
+        Some(Source::Worker) => Kind::Worker,
+        Some(Source::Systemd) => Kind::Systemd,
+        Some(Source::Supervisord) => Kind::Supervisord,
+        None => convert::tell(name.as_deref(), &text)
+            .with_context(|| format!("what {shown} is cannot be told: say so with --from"))?,
+    };
+    let mut err = io::stderr().lock();
+    match convert::convert(kind, name.as_deref(), args.program.as_deref(), &text) {
+        Ok(converted) => {
+            io::stdout().lock().write_all(converted.toml.as_bytes())?;
+            for note in &converted.notes {
+                writeln!(err, "{note}")?;
+            }
+            Ok(0)
+        }
+        Err(problems) => {
+            for problem in &problems {
+                writeln!(err, "ffrtmp-sup: {shown}: {problem}")?;
+            }
+            Ok(1)
+        }
+    }
 }
 
 fn explain(code: Option<&str>) -> anyhow::Result<u8> {

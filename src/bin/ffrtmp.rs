@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use ffrtmp::cli::ffrtmp::Command;
+use ffrtmp::cli::ps;
 use ffrtmp::cli::request::{attach_request, run_request};
 use ffrtmp::cli::usage;
 use ffrtmp::wrapper::{attach, detached, hold, run};
@@ -40,7 +41,10 @@ fn main() -> ExitCode {
             Ok(request) => attach::main(&request),
             Err(problem) => refuse(&problem, usage::WRONG),
         },
-        Command::Ps(_) => refuse("ps is not part of this version yet", run::FAILED),
+        Command::Ps(args) => match ps::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => refuse(&problem, run::FAILED),
+        },
         Command::HoldCgroup { stay: true } => hold::stay(),
         Command::HoldCgroup { stay: false } => match hold::begin() {
             Ok(()) => ExitCode::SUCCESS,

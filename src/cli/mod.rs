@@ -6,6 +6,7 @@ pub mod ffrtmp;
 pub mod ffrtmp_sup;
 mod help;
 pub mod options;
+pub mod ps;
 pub mod request;
 pub mod usage;
 

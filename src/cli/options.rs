@@ -12,7 +12,7 @@ use crate::config::parse::parse;
 use crate::config::paths::Layout;
 use crate::config::problem::{At, Level, Problem};
 use crate::config::profiles::Profiles;
-use crate::config::resolve::resolve;
+use crate::config::resolve::resolve_command;
 use crate::config::schema::{Argv, ConstraintsTable, ExecTable, JobFile, Scalar, TimeoutsTable};
 use crate::model::ids::JobId;
 use crate::model::job::Job;
@@ -126,7 +126,7 @@ pub fn job_of(
     // The command is no job file's: a path may be relative, and needs no second look.
     let placeholder = Argv::List(vec![UNNAMED.into()]);
     file.exec = Some(ExecTable { command: Some(placeholder), ..file.exec.unwrap_or_default() });
-    let resolved = resolve(UNNAMED, &file, &profiles);
+    let resolved = resolve_command(UNNAMED, &file, &profiles);
     let errors: Vec<String> =
         resolved.problems.iter().filter(|p| p.level == Level::Error).map(of_options).collect();
     match resolved.jobs.into_iter().next() {

@@ -42,6 +42,9 @@ pub fn run_request(args: RunArgs) -> Result<Request, String> {
         None => args.command,
     };
     let governed = document.as_ref().map_or(Ok(true), is_governed)?;
+    if let Some(document) = document.as_ref().filter(|_| !args.telling.quiet) {
+        tell_notes(document, governed);
+    }
     let id = args.identity.job_id.or_else(|| document.as_ref()?.job_id.clone());
     let home = layout(args.telling.root.clone());
     let at = home.clone().unwrap_or_else(|_| Layout::under(Path::new("/nonexistent")));
@@ -49,6 +52,9 @@ pub fn run_request(args: RunArgs) -> Result<Request, String> {
     let mut job = job_of(id.as_deref(), file, words, &at).map_err(|error| error.to_string())?;
     if !governed {
         job.constraints = Constraints::default();
+        if let Workload::Exec(exec) = &mut job.workload {
+            exec.rlimits.clear();
+        }
     }
     let mut environment: Vec<(OsString, OsString)> = env::vars_os().collect();
     if let Workload::Exec(exec) = &mut job.workload {
@@ -120,25 +126,15 @@ fn files(
 ) -> Result<Files, String> {
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|error| format!("--report: {error}"));
     let file = telling.report.as_ref().map(absolute).transpose()?;
-    let Some(home) = home else {
-        return Ok(Files {
-            runs: Err("HOME is not set: set it, or give --root".into()),
-            reports: None,
-            file,
-            form,
-        });
+    let nowhere = Layout::under(Path::new("/nonexistent"));
+    let at = home.unwrap_or(&nowhere);
+    let place = |path: PathBuf| std::path::absolute(path).map_err(|error| format!("--root: {error}"));
+    let reports = Reports { folder: place(at.command_line_reports())?, keep: KEEP };
+    let runs = match home {
+        Some(_) => Ok(place(at.command_line_runs())?),
+        None => Err("HOME is not set: set it, or give --root".into()),
     };
-    let cli = home.of_command_line();
-    let reports = named.then(|| Reports { folder: cli.reports(), keep: KEEP });
-    let runs = std::path::absolute(cli.runs()).map_err(|error| error.to_string());
-    let reports = match reports {
-        Some(Reports { folder, keep }) => {
-            let folder = std::path::absolute(folder).map_err(|error| error.to_string())?;
-            Some(Reports { folder, keep })
-        }
-        None => None,
-    };
-    Ok(Files { runs, reports, file, form })
+    Ok(Files { runs, reports, named: named && home.is_some(), file, form })
 }
 
 /// A worker's result document.
@@ -159,15 +155,22 @@ fn read_document(path: &Path) -> Result<Document, String> {
     } else {
         text = std::fs::read_to_string(path).map_err(failed)?;
     }
-    let document = document::read(&text).map_err(|problems| {
+    document::read(&text).map_err(|problems| {
         let lines: Vec<String> =
             problems.iter().map(|problem| format!("--job {}: {problem}", path.display())).collect();
         lines.join("\n")
-    })?;
-    for note in &document.notes {
-        eprintln!("[wrapper] {note}");
+    })
+}
+
+/// Tells what became of a job document.
+fn tell_notes(document: &Document, governed: bool) {
+    if governed {
+        document.notes.iter().for_each(|note| eprintln!("[wrapper] {note}"));
+    } else if document.file.constraints.is_some() || document.file.exec.is_some() {
+        eprintln!(
+            "[wrapper] wrapper_enabled is not true: of the limits in the document only a time-out is in force"
+        );
     }
-    Ok(document)
 }
 
 fn is_governed(document: &Document) -> Result<bool, String> {

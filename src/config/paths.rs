@@ -68,11 +68,18 @@ impl Layout {
         }
     }
 
-    /// The same, with the state of what the command line started (`ffrtmp run`, `ffrtmp attach`):
-    /// `<state>/cli`, in the same form. The supervisor, which ends what no file declares, never looks there.
+    /// `<run>/cli`: the run directories of what the command line started (`ffrtmp run`, `ffrtmp attach`), a
+    /// folder per job. The supervisor, which ends what no file declares, never looks there. Nothing of them
+    /// has to outlive a reboot: the reports do.
     #[must_use]
-    pub fn of_command_line(&self) -> Self {
-        Self { state: self.state.join("cli"), ..self.clone() }
+    pub fn command_line_runs(&self) -> PathBuf {
+        self.run.join("cli")
+    }
+
+    /// `<state>/cli/reports`: the reports of the same, in the form of [`Layout::reports`].
+    #[must_use]
+    pub fn command_line_reports(&self) -> PathBuf {
+        self.state.join("cli/reports")
     }
 
     /// `<state>/reports`: the newest report of each job.

@@ -105,6 +105,21 @@ pub struct Resolved {
 /// Resolves a job file. `stem` is the file's name without its ending.
 #[must_use]
 pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
+    resolve_with(stem, file, profiles, pattern_problem)
+}
+
+/// The same for what a command line says, in which there are no rules to find processes by. So `ffrtmp`, one
+/// of which runs per job, is spared an engine for regular expressions.
+#[must_use]
+pub fn resolve_command(name: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
+    debug_assert!(file.attach.is_none());
+    resolve_with(name, file, profiles, |_, _| None)
+}
+
+/// What is wrong with the regular expression of a layer, for any of these jobs.
+type CheckPattern = fn(&[(JobId, &str)], &mut Layer) -> Option<Problem>;
+
+fn resolve_with(stem: &str, file: &JobFile, profiles: &Profiles, check_pattern: CheckPattern) -> Resolved {
     let (own, mut problems) = layer(file, FileKind::Job);
     if let Err(error) = check_name(stem) {
         problems.push(bad_name("job", stem, &error, At::File));
@@ -153,7 +168,7 @@ pub fn resolve(stem: &str, file: &JobFile, profiles: &Profiles) -> Resolved {
         None => JobId::new(stem).ok(),
     };
     let named = entries.iter().filter_map(|entry| Some((name(entry)?, entry.as_deref().unwrap_or(""))));
-    problems.extend(pattern_problem(&named.collect::<Vec<_>>(), &mut merged));
+    problems.extend(check_pattern(&named.collect::<Vec<_>>(), &mut merged));
     let declare = |layer: Layer, entry: &Option<String>| {
         let id = name(entry)?;
         let expanded = expand(layer, &id, entry.as_deref().unwrap_or(""));

@@ -269,6 +269,12 @@ impl<'a> Process<'a> {
         all
     }
 
+    /// One of the words that it was started with; the first is its own name (`/proc/PID/cmdline`).
+    #[must_use]
+    pub fn word(&self, n: usize) -> Option<&[u8]> {
+        self.argv().split(|byte| *byte == 0).nth(n)
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         format!("/proc/{}/{name}", self.stat.pid).into()
     }

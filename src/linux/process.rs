@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::{clock, sys};
 use crate::model::process::{BootId, Pid, ProcessIdentity};
@@ -56,6 +57,18 @@ pub fn began(process: &ProcessIdentity) -> Moment {
     let now = clock::now();
     let ago = i64::try_from(now.boot.since(boot).as_millis()).unwrap_or(0);
     Moment { wall: WallTime::from_unix_ms(now.wall.unix_ms() - ago), boot }
+}
+
+/// The memory that a process has in use now, in bytes, with what it shares with others (field 2 of
+/// `/proc/PID/statm`); `None` if it is gone.
+#[must_use]
+pub fn resident_bytes(process: &ProcessIdentity) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{}/statm", process.pid)).ok()?;
+    // In this order: if the number names the process now, it did when that was read.
+    stat_of(process).ok()??;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    let page = u64::try_from(sysconf(SysconfVar::PAGE_SIZE).ok()??).ok()?;
+    pages.checked_mul(page)
 }
 
 /// Whether the process has ended and only waits to be reaped; false too if it is gone.

@@ -18,6 +18,7 @@ pub mod rlimit;
 pub mod schedule;
 pub mod shortage;
 pub mod signal;
+pub mod sla;
 pub mod time;
 pub mod units;
 pub mod zones;

@@ -107,6 +107,22 @@ pub struct Usage {
     pub io_read_bytes: Option<u64>,
     /// Written to storage.
     pub io_write_bytes: Option<u64>,
+    /// Seconds for which at least one of its tasks waited for a CPU (`some` of `cpu.pressure`,
+    /// Documentation/accounting/psi.rst); only cgroups of version 2 count this and the following.
+    #[serde(default)]
+    pub cpu_pressure_sec: Option<f64>,
+    /// Seconds for which at least one of its tasks waited for memory (`some` of `memory.pressure`).
+    #[serde(default)]
+    pub memory_pressure_sec: Option<f64>,
+    /// Seconds for which all of its tasks that were not idle did (`full`).
+    #[serde(default)]
+    pub memory_pressure_full_sec: Option<f64>,
+    /// Seconds for which at least one of its tasks waited for storage (`some` of `io.pressure`).
+    #[serde(default)]
+    pub io_pressure_sec: Option<f64>,
+    /// Seconds for which all of its tasks that were not idle did (`full`).
+    #[serde(default)]
+    pub io_pressure_full_sec: Option<f64>,
 }
 
 impl Usage {
@@ -128,6 +144,14 @@ impl Usage {
             oom_kills: count(self.oom_kills, baseline.oom_kills),
             io_read_bytes: count(self.io_read_bytes, baseline.io_read_bytes),
             io_write_bytes: count(self.io_write_bytes, baseline.io_write_bytes),
+            cpu_pressure_sec: seconds(self.cpu_pressure_sec, baseline.cpu_pressure_sec),
+            memory_pressure_sec: seconds(self.memory_pressure_sec, baseline.memory_pressure_sec),
+            memory_pressure_full_sec: seconds(
+                self.memory_pressure_full_sec,
+                baseline.memory_pressure_full_sec,
+            ),
+            io_pressure_sec: seconds(self.io_pressure_sec, baseline.io_pressure_sec),
+            io_pressure_full_sec: seconds(self.io_pressure_full_sec, baseline.io_pressure_full_sec),
         }
     }
 
@@ -145,6 +169,8 @@ impl Usage {
             oom_kills: self.oom_kills.or(process.oom_kills),
             io_read_bytes: self.io_read_bytes.max(process.io_read_bytes),
             io_write_bytes: self.io_write_bytes.max(process.io_write_bytes),
+            // No process has any of its own.
+            ..*self
         }
     }
 }

@@ -159,6 +159,32 @@ fn scale(text: &str, number: &str, factor: u64) -> Result<u64, UnitError> {
     Ok(total)
 }
 
+/// Seconds for people, short: two units, or one with a fraction.
+#[must_use]
+pub fn short_time(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1}s");
+    }
+    let text = format_duration(Duration::from_secs(seconds as u64));
+    let second_unit = text.match_indices(|c: char| c.is_ascii_alphabetic()).nth(1);
+    second_unit.map_or(text.clone(), |(at, _)| text[..=at].to_owned())
+}
+
+/// Bytes for people, in the unit of a bare number in a job file.
+#[must_use]
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{}MiB", bytes.div_ceil(1 << 20))
+}
+
+/// The text in at most so many columns, with a mark where something is missing.
+#[must_use]
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
 /// A number of things, for people: `1 file`, `2 files`.
 #[must_use]
 pub fn count(n: usize, what: &str) -> String {
@@ -209,6 +235,28 @@ mod tests {
         assert!(matches!(read("99999999999999999999999B"), Err(UnitError::TooLarge(_))));
         assert_eq!(ByteSize(4 << 30).to_string(), "4GiB");
         assert_eq!(ByteSize(1000).to_string(), "1000B");
+    }
+
+    #[test]
+    fn for_people() {
+        for (seconds, text) in [
+            (0.0, "0.0s"),
+            (59.94, "59.9s"),
+            (60.0, "1m"),
+            (61.9, "1m1s"),
+            (3_661.0, "1h1m"),
+            (90_061.0, "1d1h"),
+        ] {
+            assert_eq!(short_time(seconds), text);
+        }
+        assert_eq!(
+            (mebibytes(0), mebibytes(1), mebibytes(64 << 20)),
+            ("0MiB".into(), "1MiB".into(), "64MiB".into())
+        );
+        assert_eq!(
+            (cut("abc", 3).as_str(), cut("äbcd", 3).as_str(), cut("a", 0).as_str()),
+            ("abc", "äb…", "…")
+        );
     }
 
     #[test]

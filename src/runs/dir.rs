@@ -294,6 +294,11 @@ impl RunDir {
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCause> {
+    read_file(path)?.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// What is in a file that ought to be one of ours; `None` if it is not there.
+pub(super) fn read_file(path: &Path) -> Result<Option<Vec<u8>>, RecordCause> {
     let mut options = OpenOptions::new();
     // Not blocking: a FIFO in the record's place must not hold us up.
     let file = match options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
@@ -302,7 +307,7 @@ fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RecordCaus
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(RecordCause::NotAFile),
         Err(error) => return Err(RecordCause::Io(error)),
     };
-    decode(&read_bounded(&file)?).map(Some)
+    read_bounded(&file).map(Some)
 }
 
 /// What a record's bytes say.
@@ -353,6 +358,18 @@ pub fn job_runs(runs_root: &Path, job: &JobId) -> io::Result<Vec<RunDir>> {
     Ok(runs.into_iter().map(|(_, run)| run).collect())
 }
 
+/// Every run of every job, whoever named it, and whatever its records say; none if the directory is not there.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn all_runs(runs_root: &Path) -> io::Result<Vec<RunDir>> {
+    let mut runs = Vec::new();
+    for job in subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::try_from(name).ok()) {
+        runs.extend(job_runs(runs_root, &job)?);
+    }
+    Ok(runs)
+}
+
 /// Removes the directory of a job that has no runs: whoever made it, or removed the last, was interrupted.
 pub fn remove_empty(runs_root: &Path, job: &JobId) {
     // One that is not empty refuses.
@@ -376,12 +393,12 @@ pub fn current(mut runs: Vec<RunDir>) -> (Option<RunDir>, Vec<RunDir>) {
 /// The directory cannot be read.
 pub fn all_jobs(runs_root: &Path) -> io::Result<Vec<JobId>> {
     let mut jobs: Vec<JobId> =
-        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::declared(&name).ok()).collect();
+        subdirectories(runs_root)?.into_iter().filter_map(|name| JobId::given(&name).ok()).collect();
     jobs.sort();
     Ok(jobs)
 }
 
-fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
+pub(super) fn subdirectories(directory: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

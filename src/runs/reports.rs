@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use super::dir::{read_file, subdirectories};
 use super::durable::{self, at};
 use crate::model::ids::JobId;
-use crate::model::report::Report;
+use crate::model::report::{Report, SCHEMA};
 
 /// A folder of reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,4 +92,62 @@ pub fn prune(folder: &Path, keep: usize) -> io::Result<()> {
     names.sort();
     let surplus = names.len().saturating_sub(keep);
     names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
+}
+
+/// A file that ought to be a report, and cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct Unusable {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+/// The reports of all ended runs that a folder of reports keeps, by job, the oldest run first; and the files
+/// that cannot be used. None if the folder is not there. What is removed meanwhile is left out.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn ended(folder: &Path) -> io::Result<(Vec<Report>, Vec<Unusable>)> {
+    let history = folder.join("history");
+    let (mut reports, mut unusable) = (Vec::new(), Vec::new());
+    let mut jobs = subdirectories(&history)?;
+    jobs.sort();
+    for job in jobs {
+        let folder = history.join(job);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(at(&folder, error)),
+        };
+        let entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(|error| at(&folder, error))?;
+        let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+        // The drafts of files that are being written have another ending.
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        for path in paths {
+            match read(&path) {
+                Ok(report) => reports.extend(report),
+                Err(why) => unusable.push(Unusable { path, why }),
+            }
+        }
+    }
+    Ok((reports, unusable))
+}
+
+/// A report; `None` if it was removed.
+fn read(path: &Path) -> Result<Option<Report>, String> {
+    /// What every form of report has.
+    #[derive(serde::Deserialize)]
+    struct Named {
+        schema: String,
+    }
+    let Some(bytes) = read_file(path).map_err(|cause| cause.to_string())? else { return Ok(None) };
+    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
+    let Named { schema } = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if schema != SCHEMA {
+        return Err(format!("is of the form {schema:?}, known is {SCHEMA:?}"));
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
 }

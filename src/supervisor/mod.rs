@@ -6,7 +6,7 @@
 //! over), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs` (reports on disk),
 //! `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a new version in its
 //! place), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the commands that look without
-//! touching, by way of `survey.rs`; `doctor.rs` tries what the host can do.
+//! touching, by way of `survey.rs`; `sla.rs` sums up reports; `doctor.rs` tries what the host can do.
 
 pub mod alarms;
 pub mod attach;
@@ -23,6 +23,7 @@ pub mod observed;
 pub mod preview;
 pub mod run;
 pub mod seek;
+pub mod sla;
 pub mod status;
 pub mod survey;
 pub mod upgrade;

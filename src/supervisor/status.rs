@@ -21,7 +21,7 @@ use crate::model::job::Job;
 use crate::model::process::Pid;
 use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
-use crate::model::units::format_duration;
+use crate::model::units::{cut, mebibytes, short_time};
 use crate::reconcile::plan::{Quarry, Wanted};
 
 /// How often `--watch` looks.
@@ -276,8 +276,8 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
         let pid = row.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
         let (cpu, memory) = (row.usage.and_then(|usage| usage.cpu_sec), row.memory_bytes);
         let usage =
-            usage(&cpu.map_or_else(|| "-".into(), time), &memory.map_or_else(|| "-".into(), mebibytes));
-        let time = row.seconds.map_or_else(|| "-".into(), time);
+            usage(&cpu.map_or_else(|| "-".into(), short_time), &memory.map_or_else(|| "-".into(), mebibytes));
+        let time = row.seconds.map_or_else(|| "-".into(), short_time);
         let (job, note) = (cut(row.job.as_str(), names), escape(&row.note));
         line(&format!(
             "{job:names$}  {:9}  {pid:>7}  {time:>7}{usage}  {:>8}  {note}",
@@ -285,29 +285,6 @@ fn table(rows: &[Row], width: Option<usize>, out: &mut dyn Write) -> io::Result<
         ))?;
     }
     Ok(())
-}
-
-/// The text in at most so many columns, with a mark where something is missing.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// Short: two units, or one with a fraction.
-fn time(seconds: f64) -> String {
-    if seconds < 60.0 {
-        return format!("{seconds:.1}s");
-    }
-    let text = format_duration(Duration::from_secs(seconds as u64));
-    let second_unit = text.match_indices(|c: char| c.is_ascii_alphabetic()).nth(1);
-    second_unit.map_or(text.clone(), |(at, _)| text[..=at].to_owned())
-}
-
-/// In the unit of a bare number in a job file.
-fn mebibytes(bytes: u64) -> String {
-    format!("{}MiB", bytes.div_ceil(1 << 20))
 }
 
 fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
@@ -326,10 +303,10 @@ fn details(row: &Row, out: &mut dyn Write) -> io::Result<()> {
         field("pid", &pid.to_string())?;
     }
     if let Some(seconds) = row.seconds {
-        field("time", &time(seconds))?;
+        field("time", &short_time(seconds))?;
     }
     if let Some(cpu) = row.usage.and_then(|usage| usage.cpu_sec) {
-        field("cpu time", &time(cpu))?;
+        field("cpu time", &short_time(cpu))?;
     }
     if let Some(bytes) = row.memory_bytes {
         let peak = row.usage.and_then(|usage| usage.memory_peak_bytes);

@@ -2,4 +2,5 @@
 //! Pure.
 
 pub mod document;
+mod json;
 pub mod result;

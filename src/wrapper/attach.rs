@@ -11,7 +11,7 @@ use nix::sys::signalfd::SignalFd;
 use super::files::Files;
 use super::messages::Messages;
 use super::observe::{self, Observed};
-use super::run::{caught, open_tree};
+use super::run::{caught, in_options, open_tree};
 use crate::linux::attach;
 use crate::linux::cgroup::Tree;
 use crate::linux::{clock, process};
@@ -138,7 +138,7 @@ impl Run<'_> {
             started = Some(known.clone());
             record.map_or(Ok(()), |run| run.write_started(known))
         };
-        let observed = observe::begin(self.spec, write).map_err(|error| error.detail)?;
+        let observed = observe::begin(self.spec, write).map_err(|error| in_options(&error.detail))?;
         if let Some(started) = started {
             let pid = started.process.pid;
             let running = format_duration(started.at.boot.since(self.began.boot));
@@ -227,5 +227,6 @@ impl Run<'_> {
             // One that cannot be removed now is a run whose wrapper is gone.
             let _ = run.remove();
         }
+        self.request.files.settle();
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::lost;
 use super::messages::Messages;
 use crate::model::report::Report;
 use crate::runs::dir::{LockFile, RunDir};
@@ -19,8 +20,10 @@ pub type Render = Box<dyn Fn(&Report) -> Vec<u8>>;
 pub struct Files {
     /// Where run directories are; `None` where nothing can be kept, and why.
     pub runs: Result<PathBuf, String>,
-    /// Where reports are kept, for a run with a name.
-    pub reports: Option<Reports>,
+    /// Where reports are kept of runs with a name.
+    pub reports: Reports,
+    /// This one has a name.
+    pub named: bool,
     /// A file that is to hold the newest report of the run: `--report`.
     pub file: Option<PathBuf>,
     /// As something else than a report, on standard output and in `file`.
@@ -49,7 +52,7 @@ impl Files {
 
     /// Writes that something has changed. What cannot be written now is made up for at the next change.
     pub(super) fn changed(&self, report: &Report, messages: Messages) {
-        let kept = self.reports.as_ref().map_or(Ok(()), |reports| reports.put(report));
+        let kept = if self.named { self.reports.put(report) } else { Ok(()) };
         let written = self.file.as_ref().map_or(Ok(()), |file| replace(file, &self.render(report), false));
         for error in [kept, written].into_iter().filter_map(Result::err) {
             messages.warn(&format!("the report cannot be written: {error}; it is tried again at the end"));
@@ -62,7 +65,14 @@ impl Files {
     /// With the path.
     pub(super) fn ended(&self, report: &Report) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| replace(file, &self.render(report), true))?;
-        self.reports.as_ref().map_or(Ok(()), |reports| reports.file(report))
+        if self.named { self.reports.file(report) } else { Ok(()) }
+    }
+
+    /// Reports what has become of runs whose wrapper was lost.
+    pub(super) fn settle(&self) {
+        if let Ok(runs) = &self.runs {
+            lost::settle(runs, &self.reports);
+        }
     }
 }
 

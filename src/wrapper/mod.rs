@@ -6,8 +6,10 @@ mod child;
 pub mod detached;
 pub mod files;
 pub mod hold;
+mod lost;
 mod messages;
 mod observe;
+pub mod ps;
 pub mod run;
 
 use std::io::{self, PipeReader};

@@ -109,25 +109,7 @@ impl Observed {
 
     /// Waits until the process has ended, or `other` is readable: `None`.
     pub(super) fn wait_or(&self, other: BorrowedFd<'_>) -> io::Result<Option<Seen>> {
-        // Asked for nothing, poll(2) waits for what it always tells: that it was reaped.
-        let mut interest = PollFlags::POLLIN;
-        loop {
-            let mut fds = [PollFd::new(self.watch.as_fd(), interest), PollFd::new(other, PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-            let [ended, told] = fds.map(|fd| fd.any().unwrap_or(false));
-            if ended {
-                if let Some(seen) = self.watch.look()? {
-                    return Ok(Some(seen));
-                }
-                // A zombie of which the kernel tells us only once it is reaped.
-                interest = PollFlags::empty();
-            } else if told {
-                return Ok(None);
-            }
-        }
+        wait_or(&self.watch, other)
     }
 
     /// What is known of the end.
@@ -163,5 +145,28 @@ impl Observed {
     /// The same for one whose constraints never change. In words what could not be restored.
     pub(super) fn restore(&self) -> Vec<String> {
         attach::release(&self.attached, self.cgroup.as_ref(), &self.constraints)
+    }
+}
+
+/// Waits until the process has ended, or `other` is readable: `None`.
+pub(super) fn wait_or(watch: &ExitWatch, other: BorrowedFd<'_>) -> io::Result<Option<Seen>> {
+    // Asked for nothing, poll(2) waits for what it always tells: that it was reaped.
+    let mut interest = PollFlags::POLLIN;
+    loop {
+        let mut fds = [PollFd::new(watch.as_fd(), interest), PollFd::new(other, PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let [ended, told] = fds.map(|fd| fd.any().unwrap_or(false));
+        if ended {
+            if let Some(seen) = watch.look()? {
+                return Ok(Some(seen));
+            }
+            // A zombie of which the kernel tells us only once it is reaped.
+            interest = PollFlags::empty();
+        } else if told {
+            return Ok(None);
+        }
     }
 }

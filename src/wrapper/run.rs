@@ -23,17 +23,19 @@ use serde::{Deserialize, Serialize};
 use super::child::{self, Child, failed};
 use super::files::Files;
 use super::messages::Messages;
+use super::observe;
 use crate::linux::cgroup::{self, Before, Tree};
+use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process::{self, PidFd};
 use crate::linux::spawn::{Manner, Plan, Stdio};
 use crate::linux::{clock, sys};
 use crate::model::cgroup::{Cgroup, Choice};
 use crate::model::constraints::{ConstraintStatus, in_force};
-use crate::model::exit::{Ended, Stage, StartError, State, StopReason, exit_status, judge};
+use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, exit_status, judge};
 use crate::model::history::StartHistory;
 use crate::model::job::{Exec, Job};
 use crate::model::process::ProcessIdentity;
-use crate::model::report::Report;
+use crate::model::report::{Report, Usage};
 use crate::model::signal::Signal;
 use crate::model::time::Moment;
 use crate::runs::dir::{LockFile, RunDir, new_run_id};
@@ -109,6 +111,8 @@ pub fn main(request: &Request) -> ExitCode {
     let forked = io::pipe().and_then(|pipe| {
         // Before the fork, so that none is lost: the keeper has a mask of its own.
         let signals = caught()?;
+        // Should the keeper be killed, the workload becomes our child.
+        nix::sys::prctl::set_child_subreaper(true)?;
         Ok((pipe, signals, sys::fork()?))
     });
     let ((hears, tells), signals, keeper) = match forked {
@@ -127,7 +131,15 @@ pub fn main(request: &Request) -> ExitCode {
         Some(keeper) => {
             drop(tells);
             let identity = process::identify(keeper).ok().flatten();
-            let caller = Caller { request, messages, at_terminal, keeper: identity, last: None };
+            let caller = Caller {
+                request,
+                messages,
+                at_terminal,
+                keeper: identity,
+                workload: None,
+                last: None,
+                early: None,
+            };
             ExitCode::from(caller.wait(hears, &signals))
         }
     }
@@ -142,9 +154,9 @@ fn wrapped() -> Option<String> {
 
 /// The signals that the one that was called has its own answer to. One that is ignored (nohup(1)) stays so.
 pub(super) fn caught() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
+    let (mut set, ignored) = (SigSet::empty(), ignored());
     for signal in [Raw::SIGTERM, Raw::SIGHUP, Raw::SIGINT, Raw::SIGQUIT] {
-        if !ignored().contains(&(signal as i32)) {
+        if !ignored.contains(&(signal as i32)) {
             set.add(signal);
         }
     }
@@ -167,7 +179,10 @@ struct Caller<'a> {
     messages: Messages,
     at_terminal: bool,
     keeper: Option<ProcessIdentity>,
+    workload: Option<ProcessIdentity>,
     last: Option<Told>,
+    /// A signal that was for the workload, and came before it.
+    early: Option<Signal>,
 }
 
 impl Caller<'_> {
@@ -191,7 +206,14 @@ impl Caller<'_> {
                 let mut line = String::new();
                 match lines.read_line(&mut line) {
                     Ok(length) if length > 0 => self.last = serde_json::from_str(&line).ok().or(self.last),
-                    _ => return self.keeper_lost(),
+                    _ => return self.keeper_lost(signals),
+                }
+                if self.workload.is_none() {
+                    let pid = self.last.as_ref().and_then(|told| told.report.pid);
+                    self.workload = pid.and_then(|pid| process::identify(pid).ok().flatten());
+                    if let Some(early) = self.early.take() {
+                        self.pass_on(early);
+                    }
                 }
                 if let Some(Told { report, status: Some(status), stays }) = &self.last {
                     self.ended(report);
@@ -200,11 +222,7 @@ impl Caller<'_> {
                     }
                     return *status;
                 }
-            } else if signalled
-                && let Ok(Some(info)) = signals.read_signal()
-                && let Some(signal) = i32::try_from(info.ssi_signo).ok().and_then(Signal::from_number)
-                && let Some(status) = self.signalled(signal)
-            {
+            } else if signalled && let Some(status) = self.read_signal(signals) {
                 return status;
             }
         }
@@ -229,39 +247,95 @@ impl Caller<'_> {
         self.print(report);
     }
 
-    /// The keeper was killed. The workload goes on, and nobody sees its end.
-    fn keeper_lost(&self) -> u8 {
-        match self.last.as_ref().and_then(|told| Some((&told.report, told.report.pid?))) {
-            Some((report, pid)) => {
-                self.messages.error(&format!(
-                    "the keeper of the run was lost; if process {pid} still runs, it runs on, and how it ends \
-                     nobody will know"
-                ));
-                self.print(report);
+    /// The keeper was killed. The workload goes on, and is watched from here.
+    fn keeper_lost(&mut self, signals: &SignalFd) -> u8 {
+        let Some(report) = self.last.as_ref().map(|told| &told.report) else {
+            self.messages.error("the keeper of the run was lost before anything was started");
+            return FAILED;
+        };
+        self.messages.warn("the keeper of the run was lost; the workload runs on, and is watched from here");
+        let mut report = report.clone();
+        let now = clock::now().wall;
+        report.event(now, State::Running, "the keeper of the run was lost; watched by the wrapper".into());
+        self.request.files.changed(&report, self.messages);
+        let process = self.workload.clone();
+        let process = process.as_ref();
+        let watch = process.and_then(|process| ExitWatch::open(process).ok().flatten());
+        let exited = match watch.as_ref().map(|watch| self.watch(watch, signals)) {
+            Some(Err(status)) => return status,
+            Some(Ok(seen)) => {
+                let ended = seen
+                    .status
+                    .map_or(Ended::Lost(LostCause::WrapperLost), |status| Ended::Waited { status });
+                let unmeasured = Exited::unmeasured(report.run_id.clone(), clock::now(), ended);
+                Exited {
+                    usage: Usage { cpu_sec: seen.cpu_sec, ..Usage::default() },
+                    observed_by: seen.by,
+                    ..unmeasured
+                }
             }
-            None => self.messages.error("the keeper of the run was lost before anything was started"),
+            None => {
+                let lost = Ended::Lost(LostCause::WrapperLost);
+                Exited::unmeasured(report.run_id.clone(), clock::now(), lost)
+            }
+        };
+        if let Some(process) = process {
+            // It is ours since the keeper is gone.
+            let _ = sys::reap(process.pid);
         }
-        FAILED
+        let began = process.map(process::began);
+        let lasted = began.map(|began| exited.at.boot.since(began.boot).as_secs_f64());
+        let verdict = judge(&self.request.job, &exited.ended, None, exited.evidence.as_ref());
+        report.end(exited.at.wall, lasted, exited.observed_by, exited.usage, verdict);
+        if let Err(error) = self.request.files.ended(&report) {
+            self.messages.error(&format!("the report cannot be written: {error}"));
+        }
+        self.request.files.settle();
+        self.ended(&report);
+        exit_status(&exited.ended, None)
+    }
+
+    /// Waits for the end of a workload that has no keeper; a status if a signal ends the wait.
+    fn watch(&mut self, watch: &ExitWatch, signals: &SignalFd) -> Result<Seen, u8> {
+        loop {
+            match observe::wait_or(watch, signals.as_fd()) {
+                Ok(Some(seen)) => return Ok(seen),
+                Ok(None) => {
+                    if let Some(status) = self.read_signal(signals) {
+                        return Err(status);
+                    }
+                }
+                Err(_) => return Ok(Seen { status: None, by: None, cpu_sec: None }),
+            }
+        }
+    }
+
+    fn read_signal(&mut self, signals: &SignalFd) -> Option<u8> {
+        let info = signals.read_signal().ok().flatten()?;
+        let signal = i32::try_from(info.ssi_signo).ok().and_then(Signal::from_number)?;
+        self.signalled(signal)
     }
 
     /// What a signal to the one that was called means; a status if the wait is over.
-    fn signalled(&self, signal: Signal) -> Option<u8> {
+    fn signalled(&mut self, signal: Signal) -> Option<u8> {
         if [libc::SIGTERM, libc::SIGHUP].contains(&signal.number()) {
             return Some(self.detach(signal));
         }
-        // At a terminal the workload has got it, too: it is in the same process group.
-        if !self.at_terminal
-            && let Some(process) = self.workload()
-        {
-            // If it is gone, its end is about to be told.
-            let _ =
-                PidFd::open(&process).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(signal)));
+        // At a terminal the workload has got it, too: it is in the same process group. If it was there yet.
+        if self.workload.is_none() {
+            self.early = Some(signal);
+        } else if !self.at_terminal {
+            self.pass_on(signal);
         }
         None
     }
 
-    fn workload(&self) -> Option<ProcessIdentity> {
-        process::identify(self.last.as_ref()?.report.pid?).ok().flatten()
+    fn pass_on(&self, signal: Signal) {
+        if let Some(process) = &self.workload {
+            // If it is gone, its end is about to be told.
+            let _ =
+                PidFd::open(process).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(signal)));
+        }
     }
 
     /// Leaves the workload to its keeper.
@@ -415,6 +489,9 @@ fn begin<'a>(
         child::prepare(&spec, exec, plan, stdio, Vec::new())
     });
     let begun = prepared.and_then(|prepared| {
+        // The workload is where it belongs, and has not begun: from here on whoever kills the caller with its
+        // group or its session leaves it a keeper.
+        nix::unistd::setsid().map_err(|errno| of_keeper(errno.into()))?;
         let started = &prepared.started;
         if let Some((run, _)) = &record {
             run.write_started(started).map_err(|e| failed(Stage::Record, "started.json", &e))?;
@@ -506,13 +583,12 @@ fn note_start(report: &mut Report, started: &Started, began: Moment) {
     report.event(started.at.wall, State::Running, format!("running, pid {}", started.process.pid));
 }
 
-/// Leaves the caller's world: its session, its folder, its descriptors.
+/// Leaves what else there is of the caller's world: its folder, its descriptors.
 fn leave(told: &PipeWriter, lock: Option<&LockFile>) -> io::Result<()> {
     let null = null()?;
     let mut keep = vec![told.as_raw_fd(), null.as_raw_fd()];
     keep.extend(lock.map(|lock| lock.as_fd().as_raw_fd()));
     sys::close_all_but(&mut keep, null.as_fd())?;
-    nix::unistd::setsid()?;
     nix::sys::prctl::set_name(c"ffrtmp")?;
     nix::unistd::chdir("/")?;
     Ok(())
@@ -592,5 +668,6 @@ impl Keeper<'_> {
         if let Some((run, _lock)) = self.record.take() {
             let _ = run.remove();
         }
+        self.request.files.settle();
     }
 }

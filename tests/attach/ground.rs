@@ -115,6 +115,13 @@ impl Stranger {
         }
     }
 
+    /// What it prints until it ends.
+    pub fn rest(&mut self) -> String {
+        let mut text = String::new();
+        self.child.stdout.as_mut().expect("piped").read_to_string(&mut text).expect("read");
+        text
+    }
+
     /// Tells it to go on: a shell that waits in `read`.
     pub fn go_on(&mut self) {
         drop(self.child.stdin.take());

@@ -20,6 +20,7 @@ mod wait;
 mod cgroup2 {
     mod attached;
     mod clock;
+    mod command;
     #[path = "../shared/cpu.rs"]
     mod cpu;
     mod edits;

@@ -15,6 +15,7 @@ mod wait;
 #[path = "."]
 mod vm {
     mod attached;
+    mod command;
     mod ends;
     mod journal;
     mod limits;

@@ -1,6 +1,7 @@
 //! What is measured, one scenario a file.
 
 pub mod attach;
+pub mod command_line;
 pub mod edit;
 pub mod exit;
 pub mod growth;

@@ -35,6 +35,9 @@ pub(super) fn may_be_governed(process: &ProcessIdentity, tree: &Tree) -> io::Res
     if stat.is_kernel() {
         return refuse("a thread of the kernel");
     }
+    if let Some(main) = main_thread(process.pid).filter(|main| *main != process.pid) {
+        return refuse(&format!("a thread of process {main}"));
+    }
     let ourselves = current()?;
     if *process == ourselves {
         return refuse("this program");
@@ -53,6 +56,13 @@ pub(super) fn may_be_governed(process: &ProcessIdentity, tree: &Tree) -> io::Res
         return refuse("in a cgroup of ours, and belongs to another job or to this program");
     }
     Ok(members)
+}
+
+/// The process that a thread belongs to (`Tgid` in `/proc/PID/status`): the kernel has a number, and a folder
+/// in `/proc`, for each thread.
+fn main_thread(thread: Pid) -> Option<Pid> {
+    let text = fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    Pid::new(text.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()?)
 }
 
 /// The arguments of a process; none for one that hides them.

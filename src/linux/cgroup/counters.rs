@@ -139,8 +139,22 @@ fn sample_v2(dir: &Path) -> Sample {
         oom_kills: None,
         io_read_bytes: bytes("rbytes="),
         io_write_bytes: bytes("wbytes="),
+        cpu_pressure_sec: pressure(dir, "cpu.pressure", "some "),
+        memory_pressure_sec: pressure(dir, "memory.pressure", "some "),
+        memory_pressure_full_sec: pressure(dir, "memory.pressure", "full "),
+        io_pressure_sec: pressure(dir, "io.pressure", "some "),
+        io_pressure_full_sec: pressure(dir, "io.pressure", "full "),
     };
     Sample { usage, memory_bytes: number(dir, "memory.current", "") }
+}
+
+/// For how long tasks waited: the line of that kind, "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234". No
+/// kernel has to count this: `CONFIG_PSI`, `psi=1`, and `cgroup.pressure` of the cgroup.
+fn pressure(dir: &Path, file: &str, kind: &str) -> Option<f64> {
+    let text = files::read(dir, file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(kind))?;
+    let total = line.split(' ').find_map(|word| word.strip_prefix("total="))?;
+    total.parse().ok().map(|usec| seconds(usec, 1e6))
 }
 
 fn sample_v1(cgroup: &Cgroup) -> Sample {
@@ -161,6 +175,7 @@ fn sample_v1(cgroup: &Cgroup) -> Sample {
         oom_kills: None,
         io_read_bytes: bytes("Read "),
         io_write_bytes: bytes("Write "),
+        ..Usage::default()
     };
     Sample { usage, memory_bytes: alone(Controller::Memory, "memory.usage_in_bytes") }
 }
@@ -225,6 +240,13 @@ mod tests {
                 ("memory.current", "4096\n"),
                 ("memory.peak", "67108864\n"),
                 ("pids.events", "max 7\n"),
+                ("cpu.pressure", "some avg10=3.20 avg60=21.20 avg300=42.27 total=17125909639\n"),
+                (
+                    "memory.pressure",
+                    "some avg10=0.00 avg60=0.00 avg300=0.00 total=250000\n\
+                     full avg10=0.00 avg60=0.00 avg300=0.00 total=125000\n",
+                ),
+                ("io.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\nfull avg10=\n"),
                 (
                     "cpu.stat",
                     "usage_usec 1500000\nuser_usec 1\nnr_periods 9\nnr_throttled 4\nthrottled_usec 250000\n",
@@ -244,6 +266,11 @@ mod tests {
             oom_kills: Some(3),
             io_read_bytes: Some(110),
             io_write_bytes: Some(220),
+            cpu_pressure_sec: Some(17_125.909_639),
+            memory_pressure_sec: Some(0.25),
+            memory_pressure_full_sec: Some(0.125),
+            io_pressure_sec: Some(0.0),
+            io_pressure_full_sec: None,
         };
         assert_eq!(counters.memory, Some(MemoryEvents { limit_reached: 1, kills: 3 }));
         let above = |dir: PathBuf, reached| LimitAbove { file: dir.join("memory.max"), reached };
@@ -318,8 +345,34 @@ mod tests {
             oom_kills: Some(2),
             io_read_bytes: Some(11),
             io_write_bytes: Some(20),
+            ..Usage::default()
         };
         assert_eq!(counters.usage, usage);
+    }
+
+    /// Of the root of this machine's hierarchy, which is only read.
+    #[test]
+    fn the_kernels_own_pressure_is_understood() {
+        let mounts = fs::read_to_string("/proc/mounts").expect("proc");
+        let root = mounts.lines().find_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+            [_, dir, "cgroup2", ..] => Some(PathBuf::from(dir)),
+            _ => None,
+        });
+        let Some(root) = root.filter(|root| files::read(root, "io.pressure").is_ok()) else {
+            println!("SKIPPED the_kernels_own_pressure_is_understood: no cgroup of version 2 counts it here");
+            return;
+        };
+        let before = sample(&v2(root.clone())).usage;
+        let usage = sample(&v2(root)).usage.since(&before);
+        for seconds in [
+            usage.cpu_pressure_sec,
+            usage.memory_pressure_sec,
+            usage.memory_pressure_full_sec,
+            usage.io_pressure_sec,
+            usage.io_pressure_full_sec,
+        ] {
+            assert!(seconds.is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{usage:?}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+
 use self::mounts::Mounts;
 use super::process::{self, PidFd};
 use crate::model::cgroup::{Cgroup, Choice, Controller};
@@ -106,6 +108,9 @@ pub fn systemd_booted() -> bool {
 /// # Errors
 /// A mechanism was asked for by name and is not there.
 pub fn open(request: &Request<'_>) -> Result<Survey, String> {
+    if request.choice == Choice::None {
+        return Ok(Survey { tree: Tree::None(why_none(request.choice, &[])), tried: Vec::new() });
+    }
     let mounts = Mounts::read().map_err(|error| format!("cannot read /proc: {error}"))?;
     let booted = systemd_booted();
     let mut tried = Vec::new();
@@ -143,7 +148,9 @@ pub fn open(request: &Request<'_>) -> Result<Survey, String> {
 /// One reason of all, in the words that operators search for.
 fn why_none(choice: Choice, tried: &[Tried]) -> String {
     if choice == Choice::None {
-        return "no cgroup is used: supervisor.toml says [cgroup] backend = \"none\"".into();
+        return "no cgroup is used: supervisor.toml says [cgroup] backend = \"none\", or the command line \
+                --cgroup none"
+            .into();
     }
     let refused = tried.iter().any(|tried| matches!(tried.outcome, Err(Unavailable::Permission(_))));
     let list: Vec<String> = tried
@@ -299,6 +306,16 @@ pub fn outside(limits: Vec<ConstraintStatus>, why: &str) -> Vec<ConstraintStatus
         ..status
     };
     limits.into_iter().map(refused).collect()
+}
+
+/// Whether its directories are the kernel's: what a stranger's record names may be anything.
+#[must_use]
+pub fn is_kernels(cgroup: &Cgroup) -> bool {
+    let of_kernel = |dir: &Path| {
+        let kind = statfs(dir).map(|found| found.filesystem_type());
+        kind.is_ok_and(|kind| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&kind))
+    };
+    dirs_of(cgroup).into_iter().all(of_kernel)
 }
 
 /// Whether a process is in a cgroup, or below it; false if either is gone.

@@ -320,3 +320,118 @@ fn the_status_for_the_caller_is_that_of_a_shell() {
         assert_eq!(exit_status(&Ended::Lost(cause), Some(Timeout)), 125, "{cause:?}");
     }
 }
+
+/// Every reason to end a run.
+const STOPS: [StopReason; 4] =
+    [StopReason::Removed, StopReason::Disabled, StopReason::Changed, StopReason::Timeout];
+
+/// State, reason, platform_sla and its reason.
+fn told(verdict: &Verdict) -> (State, ExitReason, bool, &'static str) {
+    (verdict.state, verdict.reason, verdict.platform_sla, verdict.platform_sla_reason)
+}
+
+#[test]
+fn every_exit_code() {
+    use ExitReason::{Error, Success, Timeout};
+    let mut oneshot = job("oneshot", &serde_json::json!({}));
+    let mut continuous = job("continuous", &serde_json::json!({}));
+    for job in [&mut oneshot, &mut continuous] {
+        job.restart.success_exit_codes = [0, 3].into();
+    }
+    for code in 0..=255_u8 {
+        let ended = Ended::Waited { status: i32::from(code) << 8 };
+        let good = matches!(code, 0 | 3);
+        // 137 and 143, which shells make of signals, are codes like others.
+        let by_itself = match good {
+            true => (State::Completed, Success, true, "success"),
+            false => (State::Failed, Error, true, "workload_failed"),
+        };
+        assert_eq!(told(&judge(&oneshot, &ended, None, None)), by_itself, "{code}");
+        let verdict = judge(&continuous, &ended, None, None);
+        assert_eq!(told(&verdict), (State::Failed, Error, true, "workload_failed"), "{code}");
+        for stop in STOPS {
+            let expected = match stop {
+                StopReason::Timeout => (State::Killed, Timeout, true, "workload_timeout"),
+                // ffmpeg says 255 where it obeyed.
+                _ if good || code == 255 => (State::Completed, Success, true, "stopped_on_request"),
+                _ => (State::Failed, Error, true, "stopped_on_request"),
+            };
+            for job in [&oneshot, &continuous] {
+                assert_eq!(told(&judge(job, &ended, Some(stop), None)), expected, "{code}, {stop:?}");
+            }
+        }
+        assert_eq!((verdict.exit_code, verdict.signal), (Some(code), None));
+        assert!(verdict.message.contains(&format!("exit code {code}")), "{verdict:?}");
+    }
+}
+
+#[test]
+fn every_signal_with_a_core_dump_and_without() {
+    use ExitReason::{Signal as BySignal, Timeout};
+    let job = job("oneshot", &serde_json::json!({}));
+    for number in 1..=64 {
+        let signal = Signal::from_number(number).expect("a signal");
+        for core in [0, 0x80] {
+            let ended = Ended::Waited { status: number | core };
+            let verdict = judge(&job, &ended, None, None);
+            // SIGKILL too: without a kill that was counted it is no kill for memory.
+            assert_eq!(told(&verdict), (State::Killed, BySignal, true, "workload_failed"), "{number}");
+            assert_eq!((verdict.exit_code, verdict.signal), (None, Some(signal)));
+            assert!(verdict.message.starts_with(&format!("ended by {signal}")), "{verdict:?}");
+            assert_eq!(verdict.message.contains("core dump"), core != 0, "{verdict:?}");
+            for stop in STOPS {
+                let expected = match stop {
+                    StopReason::Timeout => (State::Killed, Timeout, true, "workload_timeout"),
+                    _ => (State::Killed, BySignal, true, "stopped_on_request"),
+                };
+                let verdict = judge(&job, &ended, Some(stop), None);
+                assert_eq!(told(&verdict), expected, "{number}, {stop:?}");
+                assert_eq!(verdict.message.contains("core dump"), core != 0, "{verdict:?}");
+            }
+        }
+    }
+    for status in [0x137f, 0xffff] {
+        let verdict = judge(&job, &Ended::Waited { status }, None, None);
+        assert_eq!(told(&verdict), (State::Unknown, ExitReason::Unknown, false, "exit_lost"), "{status:#x}");
+    }
+}
+
+#[test]
+fn every_step_of_a_start_that_can_fail() {
+    let job = job("oneshot", &serde_json::json!({}));
+    for stage in STAGES {
+        for (errno, detail) in [
+            (Some(libc::ENOENT), "program \"nope\" does not exist"),
+            (Some(libc::EACCES), "it is not executable"),
+            (Some(libc::EPERM), "it may not be"),
+            (Some(libc::ENOSPC), "no space"),
+            (None, "constraints.strict is set, and io_weight is not in force"),
+        ] {
+            let ended = Ended::NotStarted(StartError { stage, errno, detail: detail.into() });
+            // What the host counted meanwhile is not the workload's.
+            for evidence in [None, Some(&oom(1, "host"))] {
+                let verdict = judge(&job, &ended, None, evidence);
+                let (sla, why) = match stage {
+                    Stage::Attach => (true, "nothing_to_attach"),
+                    _ => (false, "setup_failed"),
+                };
+                assert_eq!(told(&verdict), (State::Failed, ExitReason::Error, sla, why), "{stage:?}");
+                assert_eq!((verdict.exit_code, verdict.signal), (None, None), "{stage:?}");
+                assert!(verdict.message.ends_with(detail), "{verdict:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_way_to_lose_an_exit() {
+    let job = job("oneshot", &serde_json::json!({}));
+    for cause in CAUSES {
+        let why = if cause == LostCause::HostRebooted { "host_rebooted" } else { "exit_lost" };
+        for stop in STOPS.map(Some).into_iter().chain([None]) {
+            let verdict = judge(&job, &Ended::Lost(cause), stop, None);
+            assert_eq!(told(&verdict), (State::Unknown, ExitReason::Unknown, false, why), "{cause:?}");
+            assert_eq!((verdict.exit_code, verdict.signal), (None, None));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `ffrtmp run` and `ffrtmp attach`, seen from outside: the real binary, as a shell, a script, cron or a
+//! worker agent calls it, and every command of the reference's documents.
+//!
+//! Each test has a folder of its own (`harness.rs`), and fails if anything of it is left at the end.
+
+mod harness;
+mod terminal;
+
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../attach/ground.rs"]
+mod ground;
+
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/wait.rs"]
+mod wait;
+
+mod attach;
+mod run;
+mod stability;
