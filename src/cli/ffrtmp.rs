@@ -212,7 +212,8 @@ pub struct ConstraintArgs {
 pub struct StartArgs {
     /// End it if it runs longer, in seconds or with a unit: 90, 2h, 1h30m
     ///
-    /// It gets SIGTERM, and after ten seconds all that is left of it SIGKILL. The exit status is 124 then.
+    /// It gets SIGTERM (gst-launch SIGINT), and after ten seconds all that is left of it SIGKILL. The exit status is
+    /// 124 then.
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// Folder that it starts in [default: this one]
