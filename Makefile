@@ -99,13 +99,15 @@ units: ## install the systemd units; SYSTEMD=version, PREFIX=/usr/local, DESTDIR
 # Static and not position-independent: every page that need not be relocated is shared by all wrappers.
 SOURCES := Cargo.toml Cargo.lock Makefile $(shell find src profiles -type f)
 STATIC  := -C target-feature=+crt-static -C relocation-model=static
+# A panic of the wrapper ends it, and nothing is unwound: no tables for that.
+SMALL   := $(STATIC) -C force-unwind-tables=no
 
 # Points at which tests end a process are in no release (src/abort.rs).
 CANNOT_ABORT = ! grep -q FFRTMP_ABORT_AT $@ || { echo "$@ has abort points" >&2; rm $@; exit 1; }
 
 $(DIST)/ffrtmp: $(SOURCES)
 	@scripts/setup release
-	RUSTFLAGS="$(STATIC) -C force-unwind-tables=no" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
+	RUSTFLAGS="$(SMALL)" cargo build --locked --target $(MUSL) --profile wrapper --bin ffrtmp
 	install -D -m 755 $(TARGET)/$(MUSL)/wrapper/ffrtmp $@
 	@$(CANNOT_ABORT)
 

@@ -33,18 +33,22 @@ impl Reports {
         self.folder.join("history").join(job.as_str())
     }
 
-    /// Replaces the newest report of a job. It survives this process, not a power cut.
+    /// Replaces the newest report of a job, unless that is of a later run. It survives this process, not a power
+    /// cut.
     ///
     /// # Errors
     /// With the path.
     pub fn put(&self, report: &Report) -> io::Result<()> {
         private_dir(&self.folder)?;
+        if self.is_followed(report) {
+            return Ok(());
+        }
         let path = self.newest(&report.job_id);
         durable::write(&path, &encode(report)?).map_err(|error| at(&path, error))
     }
 
-    /// Files the last report of a run, and replaces the newest one of its job with it; both are on disk when
-    /// this returns.
+    /// Files the last report of a run, and replaces the newest one of its job with it, unless that is of a later
+    /// run; both are on disk when this returns.
     ///
     /// # Errors
     /// With the path.
@@ -52,14 +56,21 @@ impl Reports {
         let folder = self.history(&report.job_id);
         private_dir(&folder)?;
         let bytes = encode(report)?;
-        let files = [
-            (folder.join(format!("{}.json", report.run_id)), bytes.clone()),
-            (self.newest(&report.job_id), bytes),
-        ];
+        let mut files = vec![(folder.join(format!("{}.json", report.run_id)), bytes.clone())];
+        if !self.is_followed(report) {
+            files.push((self.newest(&report.job_id), bytes));
+        }
         for ((path, _), result) in files.iter().zip(durable::write_many_durable(&files)) {
             result.map_err(|error| at(path, error))?;
         }
         prune(&folder, self.keep)
+    }
+
+    /// Whether the newest report of the job is of a later run: of one name there may be several at once.
+    fn is_followed(&self, report: &Report) -> bool {
+        let newest = fs::read(self.newest(&report.job_id)).ok();
+        let newest = newest.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
+        newest.is_some_and(|newest| newest.run_id > report.run_id)
     }
 }
 
@@ -91,7 +102,11 @@ pub fn prune(folder: &Path, keep: usize) -> io::Result<()> {
     names.retain(|name| name.to_string_lossy().ends_with(".json"));
     names.sort();
     let surplus = names.len().saturating_sub(keep);
-    names.iter().take(surplus).try_for_each(|name| fs::remove_file(folder.join(name)))
+    names.iter().take(surplus).try_for_each(|name| match fs::remove_file(folder.join(name)) {
+        // Somebody else was quicker.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    })
 }
 
 /// A file that ought to be a report, and cannot be used.
@@ -150,4 +165,36 @@ fn read(path: &Path) -> Result<Option<Report>, String> {
         return Err(format!("is of the form {schema:?}, known is {SCHEMA:?}"));
     }
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::RunId;
+    use crate::model::time::WallTime;
+    use crate::reconcile::plan::tests::job;
+
+    #[test]
+    fn a_run_that_ends_later_does_not_hide_the_one_that_followed_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let reports = Reports { folder: dir.path().join("reports"), keep: 1 };
+        let job = job("twice", "");
+        let report =
+            |ms| Report::starting(&job, RunId::new(ms, 0), 0, WallTime::from_unix_ms(ms), "begun".into());
+        let (first, second) = (report(1), report(2));
+        let newest = || {
+            let bytes = fs::read(reports.newest(&job.id)).expect("a report");
+            serde_json::from_slice::<Report>(&bytes).expect("JSON").run_id
+        };
+        reports.put(&first).expect("written");
+        reports.put(&second).expect("written");
+        reports.put(&first).expect("passed over");
+        assert_eq!(newest(), second.run_id);
+        reports.file(&first).expect("filed");
+        assert_eq!(newest(), second.run_id);
+        assert!(reports.history(&job.id).join(format!("{}.json", first.run_id)).exists());
+        reports.file(&second).expect("filed");
+        let kept: Vec<_> = fs::read_dir(reports.history(&job.id)).expect("read").flatten().collect();
+        assert_eq!(kept.len(), 1, "the older one has gone");
+    }
 }

@@ -82,6 +82,9 @@ impl Messages {
     }
 
     fn line(self, color: &str, head: &str, text: &str) {
+        // What a command or a file's name holds is not for the terminal to obey.
+        let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+        let text: String = text.chars().map(shown).collect();
         let line = if self.color {
             format!("\x1b[{color}m{head}\x1b[0m {text}\n")
         } else {
