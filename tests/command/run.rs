@@ -65,7 +65,7 @@ fn what_cannot_be_run_has_the_codes_of_env_and_timeout() {
         (&["--", "/"], 126, "Error: program \"/\""),
         (&["--workdir", "/nonexistent", "true"], 125, "Error: working directory /nonexistent: No such file"),
         (&["--user", "no-such-user", "true"], 125, "no-such-user"),
-        (&["--nice", "-21", "true"], 125, "Error: --nice: "),
+        (&["--nice", "-21", "true"], 125, "Error: --nice is -21, which is outside -20 to 19"),
         (&["--profile", "low-priorty", "true"], 125, "low-priority"),
     ];
     for (arguments, code, said) in cases {
