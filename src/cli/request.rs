@@ -105,12 +105,14 @@ pub fn attach_request(args: AttachArgs) -> Result<attach::Request, String> {
     let home = layout(args.telling.root.clone());
     let at = home.clone().unwrap_or_else(|_| Layout::under(Path::new("/nonexistent")));
     let job = job_of(id.as_deref(), file, Vec::new(), &at).map_err(|error| error.to_string())?;
+    let governed = home.iter().flat_map(|home| [home.command_line_runs(), home.runs()]).collect();
     Ok(attach::Request {
         pid: args.pid,
         job,
         relocate: !args.no_move,
         restore: args.restore,
         cgroup: choice(&args.constraints.cgroup),
+        governed,
         files: files(&args.telling, home.as_ref().ok(), id.is_some(), None)?,
         json: args.telling.json,
         quiet: args.telling.quiet,

@@ -4,11 +4,13 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::signalfd::SignalFd;
 
 use super::files::Files;
+use super::lost;
 use super::messages::Messages;
 use super::observe::{self, Observed};
 use super::run::{caught, in_options, open_tree};
@@ -43,6 +45,8 @@ pub struct Request {
     pub restore: bool,
     /// What keeps its limits.
     pub cgroup: Choice,
+    /// Folders of run directories, which say what is governed already.
+    pub governed: Vec<PathBuf>,
     /// What is kept of it.
     pub files: Files,
     /// One document on standard output.
@@ -71,6 +75,7 @@ fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
     let pid = u32::try_from(request.pid).ok().and_then(Pid::new).ok_or_else(gone)?;
     let look = |error: io::Error| format!("process {pid}: {error}");
     let target = process::identify(pid).map_err(look)?.ok_or_else(gone)?;
+    lost::make_way(&request.governed, &target)?;
     // From here on a signal means: let it go.
     let signals = caught().map_err(|error| format!("signals cannot be waited for: {error}"))?;
     let now = clock::now();
@@ -109,7 +114,7 @@ fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
     // Before anything is changed: what it was like.
     let record = request.files.begin(&spec, messages);
     let began = process::began(&target);
-    let mut run = Run { request, messages, spec: &spec, report, record, began };
+    let mut run = Run { request, messages, spec: &spec, report, record, record_stays: false, began };
     match run.take() {
         Ok(observed) => Ok(run.watch(&observed, &signals)),
         Err(why) => {
@@ -126,6 +131,8 @@ struct Run<'a> {
     spec: &'a Spec,
     report: Report,
     record: Option<(RunDir, LockFile)>,
+    /// It is let go under its constraints.
+    record_stays: bool,
     began: Moment,
 }
 
@@ -147,10 +154,11 @@ impl Run<'_> {
             self.report.constraints.clone_from(&started.constraints);
             let text = format!("taken over, pid {pid}, running for {running}");
             self.report.event(started.at.wall, State::Running, text);
+            // First, so that whoever is told finds it.
+            self.request.files.changed(&self.report, self.messages);
             self.messages.not_in_force(&started.constraints);
             self.messages.say(&format!("Attached to PID {pid}, running for {running}"));
         }
-        self.request.files.changed(&self.report, self.messages);
         Ok(observed)
     }
 
@@ -202,6 +210,8 @@ impl Run<'_> {
             let but = if lost.is_empty() { String::new() } else { format!(", but for: {}", lost.join("; ")) };
             format!("let go by {signal}: process {pid} runs on, as it was before{but}")
         } else {
+            // Its record stays as long as it lives: then its cgroup goes, too.
+            self.record_stays = !self.spec.job.in_force().requested().is_empty();
             format!("let go by {signal}: process {pid} runs on, under its constraints")
         };
         self.messages.say(&text);
@@ -223,7 +233,9 @@ impl Run<'_> {
     }
 
     fn forget(&mut self) {
-        if let Some((run, _lock)) = self.record.take() {
+        if let Some((run, _lock)) = self.record.take()
+            && !self.record_stays
+        {
             // One that cannot be removed now is a run whose wrapper is gone.
             let _ = run.remove();
         }

@@ -1,10 +1,11 @@
-//! Runs from the command line whose wrapper was killed: once their process has ended, too, which nobody saw,
-//! that is reported, and nothing is left of them.
+//! Runs from the command line whose wrapper is gone: once their process has ended, too, which nobody saw,
+//! that is reported, and nothing is left of them. Another wrapper may take their process over before.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::linux::{attach, cgroup, clock, process};
 use crate::model::exit::{Ended, LostCause, judge};
+use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::runs::dir::{self, RunDir};
 use crate::runs::record::Spec;
@@ -13,16 +14,41 @@ use crate::runs::reports::Reports;
 /// Looks at all runs that are recorded below a folder, and ends the records of those that are lost. What
 /// cannot be done now is tried again by the next wrapper that ends.
 pub(super) fn settle(runs: &Path, reports: &Reports) {
-    for job in dir::all_jobs(runs).unwrap_or_default() {
-        for run in dir::job_runs(runs, &job).unwrap_or_default() {
-            // One without a spec is about to begin.
-            if let (Ok(false), Ok(Some(spec))) = (run.wrapper_lives(), run.spec())
-                && let Some(cause) = lost(&run, &spec)
-            {
-                let _ = settle_one(run, &spec, cause, reports);
-            }
+    for run in dir::all_runs(runs).unwrap_or_default() {
+        // One without a spec is about to begin.
+        if let (Ok(false), Ok(Some(spec))) = (run.wrapper_lives(), run.spec())
+            && let Some(cause) = lost(&run, &spec)
+        {
+            let _ = settle_one(run, &spec, cause, reports);
         }
     }
+}
+
+/// Looks for runs of a process that is about to be taken over: what a wrapper that is gone has left in force
+/// is put back as it was before that.
+///
+/// # Errors
+/// Its wrapper lives: who that is.
+pub(super) fn make_way(runs: &[PathBuf], process: &ProcessIdentity) -> Result<(), String> {
+    for run in runs.iter().flat_map(|runs| dir::all_runs(runs).unwrap_or_default()) {
+        let Ok(Some(spec)) = run.spec() else { continue };
+        let started = run.started().ok().flatten();
+        let attached = spec.attached.as_ref().filter(|attached| attached.process == *process);
+        if attached.is_none() && started.as_ref().is_none_or(|started| started.process != *process) {
+            continue;
+        }
+        if let Ok(true) = run.wrapper_lives() {
+            let wrapper = started.map(|started| format!(", by PID {}", started.wrapper.pid));
+            let (pid, job, by) = (process.pid, &spec.job.id, wrapper.unwrap_or_default());
+            return Err(format!("process {pid} is governed already, as job {job}{by}: end that one first"));
+        }
+        if let Some(attached) = attached {
+            // What cannot be restored stays in force, and what is asked for now replaces it.
+            let _ = attach::release(attached, spec.cgroup.as_ref(), spec.job.in_force());
+            let _ = run.remove();
+        }
+    }
+    Ok(())
 }
 
 /// Why nobody saw its end; `None` as long as its process lives, or as nobody can tell.
@@ -46,10 +72,11 @@ fn lost(run: &RunDir, spec: &Spec) -> Option<LostCause> {
 fn settle_one(run: RunDir, spec: &Spec, cause: LostCause, reports: &Reports) -> std::io::Result<()> {
     let text = std::fs::read(reports.newest(&spec.job.id)).unwrap_or_default();
     let newest = serde_json::from_slice::<Report>(&text).ok();
-    // Only what was told to run on is told to have ended; a run without a name has no report.
-    if let Some(mut report) =
-        newest.filter(|report| report.run_id == spec.run_id && report.ended_at.is_none())
-    {
+    // Only what was told to run on is told to have ended; a run without a name has no report. A process that
+    // was let go ends as it likes.
+    let let_go = |report: &Report| spec.attached.is_some() && report.is_last();
+    let open = |report: &Report| report.run_id == spec.run_id && report.ended_at.is_none();
+    if let Some(mut report) = newest.filter(|report| open(report) && !let_go(report)) {
         let verdict = judge(&spec.job, &Ended::Lost(cause), None, None);
         report.end(clock::now().wall, None, None, Usage::default(), verdict);
         reports.file(&report)?;

@@ -1,7 +1,7 @@
 //! The observing wrapper, as the supervisor uses it, on processes that the test started itself.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -113,6 +113,12 @@ impl Stranger {
             }
             line.push(byte[0].into());
         }
+    }
+
+    /// Says something on its standard input.
+    pub fn say(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().expect("piped");
+        input.write_all(text.as_bytes()).and_then(|()| input.flush()).expect("written");
     }
 
     /// What it prints until it ends.

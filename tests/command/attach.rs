@@ -171,7 +171,69 @@ fn sigterm_and_sigint_let_it_go_untouched() {
         assert_eq!(site.report(&job), Some(done.json()));
         assert_eq!(nice_of(pid), [9], "its constraints stay in force");
         assert_eq!(end(&site, stranger), (Vec::new(), Some(5)), "it was told nothing");
+        // Nobody says of it what nobody saw.
+        assert_eq!(site.run(&["true"]).code(), Some(0));
+        assert_eq!(site.report(&job), Some(done.json()));
     }
+}
+
+/// Again and again: what the one before has left in force does not add up.
+#[test]
+fn it_may_be_attached_to_again() {
+    let test = "it_may_be_attached_to_again";
+    if !is_root() {
+        return crate::harness::skipped(test, "nice cannot be lowered again without root");
+    }
+    if !limits_are_here(test) {
+        return;
+    }
+    let site = Site::new();
+    let stranger = counts_signals(&site);
+    let (pid, job) = (stranger.pid(), unique("again"));
+    let before = (attributes(pid), cgroups_of_threads(pid));
+    for (number, quota) in [(libc::SIGTERM, 90), (libc::SIGKILL, 80), (libc::SIGINT, 70)] {
+        let percent = quota.to_string();
+        let limits = ["--job-id", &job, "--strict", "--cpu-quota", &percent, "--nice", "6"];
+        let running = site.start_attach(pid, &limits);
+        running.workload();
+        assert_eq!((quota_in_force(pid), site.runs().len()), (Some(quota * 1000), 1), "{}", running.err());
+        running.signal(number);
+        running.wait();
+        assert_eq!(nice_of(pid), [6]);
+    }
+    // The last one puts back what was there before the first.
+    let running = site.start_attach(pid, &["--restore", "--job-id", &job, "--cpu-weight", "50"]);
+    running.workload();
+    assert_eq!(attributes(pid), before.0, "nice is asked for no longer");
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait().code(), Some(0));
+    assert_eq!((attributes(pid), cgroups_of_threads(pid)), before);
+    assert!(site.cgroups(&job).is_empty() && site.runs().is_empty());
+    assert_eq!(end(&site, stranger), (Vec::new(), Some(5)));
+}
+
+#[test]
+fn what_is_governed_already_is_refused() {
+    let site = Site::new();
+    let gate = site.gate("gate");
+    let job = unique("governed");
+    let running = site.start_run(&["--job-id", &job, "sh", "-c", "cat gate"]);
+    let workload = running.workload().pid.as_raw().cast_unsigned();
+    let stranger = counts_signals(&site);
+    let attached = site.start_attach(stranger.pid(), &["--job-id", &job, "--nice", "5"]);
+    attached.workload();
+    for pid in [workload, stranger.pid()] {
+        for constraint in [["--nice", "9"], ["--cpu-weight", "50"]] {
+            let done = site.start_attach(pid, &constraint).wait();
+            let said = format!("Error: process {pid} is governed already, as job {job}, by PID ");
+            assert_eq!((done.code(), done.err.starts_with(&said)), (Some(1), true), "{done:?}");
+        }
+    }
+    assert_eq!(nice_of(stranger.pid()), [5]);
+    gate.open();
+    assert_eq!(running.wait().code(), Some(0));
+    assert_eq!(end(&site, stranger), (Vec::new(), Some(5)));
+    attached.wait();
 }
 
 #[test]

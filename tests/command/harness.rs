@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ffrtmp::config::paths::Layout;
 use ffrtmp::linux::cgroup::mounts::Mounts;
 use ffrtmp::linux::process::{self, PidFd};
 use ffrtmp::model::process::{Pid, ProcessIdentity};
@@ -93,10 +94,10 @@ pub fn limits_are_here(test: &str) -> bool {
     done.code() == Some(0)
 }
 
-/// A folder for `--root`, below it one to work in.
+/// A folder for `--root`, and one to work in.
 pub struct Site {
     pub work: PathBuf,
-    root: PathBuf,
+    pub root: PathBuf,
     number: Cell<u32>,
     _dir: TempDir,
 }
@@ -119,9 +120,9 @@ impl Site {
         self.work.join(name)
     }
 
-    /// Below `--root`.
-    pub fn state(&self, name: &str) -> PathBuf {
-        self.root.join("state/cli").join(name)
+    /// Where the reports of the command line are.
+    pub fn reports(&self) -> PathBuf {
+        Layout::under(&self.root).command_line_reports()
     }
 
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -223,7 +224,7 @@ impl Site {
 
     /// The newest report of a job.
     pub fn report(&self, job: &str) -> Option<Value> {
-        read_json(&self.state(&format!("reports/{job}.json")))
+        read_json(&self.reports().join(format!("{job}.json")))
     }
 
     /// Waits for a report of a job that fits.
@@ -238,7 +239,7 @@ impl Site {
 
     /// The directories of runs that go on, and of such whose keeper was lost.
     pub fn runs(&self) -> Vec<PathBuf> {
-        let jobs = folders_of(&self.state("runs"));
+        let jobs = folders_of(&Layout::under(&self.root).command_line_runs());
         jobs.iter().flat_map(|job| folders_of(job)).collect()
     }
 
@@ -272,7 +273,7 @@ impl Site {
             sleep(Duration::from_millis(5));
         }
         let processes = self.processes().into_iter().map(|process| format!("process {}", process.pid));
-        let jobs = folders_of(&self.state("reports/history"));
+        let jobs = folders_of(&self.reports().join("history"));
         let ended = jobs.iter().flat_map(|job| {
             let name = job.file_name().expect("a name").to_string_lossy().into_owned();
             files_of(job).into_iter().filter_map(move |report| {
@@ -427,13 +428,15 @@ impl Running {
 
     /// The workload, once it is told of.
     pub fn workload(&self) -> ProcessIdentity {
-        let found = || {
+        let told = || {
             let err = self.err();
-            let told = err.split_once("Started PID ").or(err.split_once("Attached to PID "))?.1;
+            let (_, told) = err.split_once("Started PID ").or(err.split_once("Attached to PID "))?;
             let (number, _) = told.split_once(['\n', ','])?;
-            process::identify(Pid::new(number.parse().ok()?)?).expect("proc")
+            Pid::new(number.parse().ok()?)
         };
-        await_some("the workload", found)
+        self.await_that("a workload", || told().is_some());
+        let process = told().and_then(|pid| process::identify(pid).expect("proc"));
+        process.unwrap_or_else(|| panic!("it has ended at once: {}", self.err()))
     }
 
     /// The process that holds the workload: the wrapper's child.

@@ -4,6 +4,7 @@
 //! Each test has a folder of its own (`harness.rs`), and fails if anything of it is left at the end.
 
 mod harness;
+mod rtmp;
 mod terminal;
 
 #[allow(dead_code, reason = "each suite uses its part of it")]
@@ -14,6 +15,12 @@ mod ground;
 #[path = "../shared/wait.rs"]
 mod wait;
 
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "../shared/cpu.rs"]
+mod cpu;
+
 mod attach;
+mod examples;
+mod integration;
 mod run;
 mod stability;
