@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,10 +13,34 @@ use tempfile::TempDir;
 #[path = "shared/wait.rs"]
 mod wait;
 
+/// A child that is gone with its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// An agent with a folder of its own; nothing is kept anywhere else.
 struct Agent {
     program: PathBuf,
     temp: TempDir,
+}
+
+impl Drop for Agent {
+    /// A test that failed lets its workload go and end, while there is a folder for its result.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = fs::write(self.path("go"), "");
+            let begin = Instant::now();
+            let ended = || self.result("long.json").is_none_or(|result| !result["exit_reason"].is_null());
+            while !ended() && begin.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
 }
 
 impl Agent {
@@ -52,9 +77,18 @@ impl Agent {
     fn once(&self, wrapper_enabled: Option<&str>) -> String {
         let mut command = self.command(&["--once", self.folder()]);
         command.envs(wrapper_enabled.map(|value| ("WRAPPER_ENABLED", value)));
-        let output = command.output().expect("the agent starts");
-        let said = text(&output);
-        assert!(output.status.success(), "{said}");
+        // Into a file: one that is in the way of nobody, should the agent not end.
+        let file = fs::File::create(self.path("said")).expect("create");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("dup"))
+            .stderr(file)
+            .spawn()
+            .map(Killed)
+            .expect("the agent starts");
+        let status = wait::await_some("the agent ends", || child.0.try_wait().expect("our child"));
+        let said = self.read("said");
+        assert!(status.success(), "{said}");
         said
     }
 
@@ -237,7 +271,9 @@ fn a_killed_agent_loses_nothing() {
     for program in agents("a_killed_agent_loses_nothing", &[]) {
         let agent = Agent::new(program);
         let (go, begun) = (agent.path("go"), agent.path("begun"));
-        let script = "echo begun >> \"$2\"; while [ ! -e \"$1\" ]; do sleep 0.05; done; exit 5";
+        // It waits to be let go, and no longer than its folder is there.
+        let script =
+            "echo begun >> \"$2\"; while [ -e \"$2\" ] && [ ! -e \"$1\" ]; do sleep 0.05; done; exit 5";
         let paths = [&go, &begun].map(|path| path.to_str().expect("UTF-8"));
         let document = json!({
             "job_id": "long", "wrapper_enabled": true, "command": ["sh", "-c", script, "sh", paths[0], paths[1]],
@@ -249,17 +285,18 @@ fn a_killed_agent_loses_nothing() {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
+            .map(Killed)
             .expect("starts");
         wait::await_true("the workload runs", || begun.exists());
         wait::await_true("its result says so", || {
             agent.result("long.json").is_some_and(|result| result["report"]["state"] == "running")
         });
-        let pid = process.id();
+        let pid = process.0.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("children");
         let callers: Vec<i32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         assert_eq!(callers.len(), 1, "{program} waits for one ffrtmp run: {children:?}");
-        process.kill().expect("killed");
-        process.wait().expect("gone");
+        process.0.kill().expect("killed");
+        process.0.wait().expect("gone");
         kill(Pid::from_raw(callers[0]), Signal::SIGKILL).expect("ffrtmp run is killed");
         // Neither has a say any more; the next agent finds it, and leaves it alone.
         let said = agent.once(None);

@@ -30,7 +30,7 @@ use ffrtmp::telemetry::{self, LogFormat};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Most bytes that are converted.
-const MOST_CONVERTED: u64 = 1 << 20;
+const MOST_CONVERTED: u64 = 256 << 10;
 
 fn main() -> ExitCode {
     let cli = FfrtmpSup::parse();
@@ -192,7 +192,7 @@ fn convert(args: &ConvertArgs) -> anyhow::Result<u8> {
         args.file.file_name().map(|name| name.to_string_lossy().into_owned())
     };
     if text.len() as u64 >= MOST_CONVERTED {
-        anyhow::bail!("{shown} has more than {} MiB: this is no configuration", MOST_CONVERTED >> 20);
+        anyhow::bail!("{shown} has more than {} KiB: this is no configuration", MOST_CONVERTED >> 10);
     }
     let kind = match args.from {
         Some(Source::Worker) => Kind::Worker,

@@ -411,8 +411,8 @@ fn keep(request: &Request, mut told: PipeWriter, messages: Messages, at_terminal
     tell(&mut told, &report, Some(exit_status(&exited.ended, stop)), stays);
     // The caller goes now, whatever is left to do.
     drop(told);
-    while written.is_err() && keeper.is_some() {
-        // A full disk is waited out.
+    // A full disk is waited out. Where the folder has gone, nobody waits for it.
+    while keeper.is_some() && written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
         std::thread::sleep(PAUSE);
         written = request.files.ended(&report);
     }
