@@ -59,7 +59,11 @@ fn what_cannot_be_run_has_the_codes_of_env_and_timeout() {
     let site = Site::new();
     site.write("data", "no program");
     let cases: [(&[&str], i32, &str); 10] = [
-        (&["--", "no-such-program"], 127, "Error: program \"no-such-program\" not found in PATH"),
+        (
+            &["--env", "PATH=/usr/bin:/bin", "--", "no-such-program"],
+            127,
+            "Error: program \"no-such-program\" not found in PATH",
+        ),
         (&["--", "/nonexistent/program"], 127, "Error: program \"/nonexistent/program\" does not exist"),
         (&["--", "./data"], 126, "Error: program \"./data\" is not executable"),
         (&["--", "/"], 126, "Error: program \"/\""),

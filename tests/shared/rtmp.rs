@@ -32,7 +32,7 @@ impl RtmpServer {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let config = format!(
             "daemon off;\nmaster_process off;\nload_module {MODULE};\npid nginx.pid;\n\
-             error_log error.log info;\nevents {{}}\nrtmp {{ server {{ listen 127.0.0.1:{port};\n\
+             error_log error.log info;\nevents {{}}\nrtmp {{ access_log off; server {{ listen 127.0.0.1:{port};\n\
              application live {{ live on; record off; }} }} }}\n"
         );
         fs::write(folder.join("nginx.conf"), config).expect("write");
