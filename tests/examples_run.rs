@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -13,7 +12,14 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+use rtmp::RtmpServer;
+
+#[path = "shared/rtmp.rs"]
+mod rtmp;
+
+#[allow(dead_code, reason = "each suite uses its part of it")]
+#[path = "shared/wait.rs"]
+mod wait;
 
 #[test]
 fn the_linter_has_nothing_to_say_about_examples_and_profiles() {
@@ -142,11 +148,11 @@ fn nvenc_example(stage: &Stage) -> (PathBuf, String) {
 /// changed for good; taken off the air. Beside it, the template's channels, undisturbed.
 #[test]
 fn live_channels_stay_on_air() {
-    if !all_there("live_channels_stay_on_air", &["ffmpeg", "nginx"], &[RTMP_MODULE]) {
+    if !all_there("live_channels_stay_on_air", &["ffmpeg", "nginx"], &[rtmp::MODULE]) {
         return;
     }
     let stage = Stage::new();
-    let server = RtmpServer::start(&stage);
+    let server = RtmpServer::start(&stage.folder("nginx"));
     let streams = ["stream", "news", "sport"];
     let publisher = server.publish(&streams);
     let hls = stage.folder("hls");
@@ -343,61 +349,6 @@ impl Drop for Stage {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
-    }
-}
-
-/// nginx with the RTMP module, on a port of its own.
-struct RtmpServer {
-    port: u16,
-    _nginx: Owned,
-}
-
-/// A process that ends with its owner.
-struct Owned(Child);
-
-impl Drop for Owned {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl RtmpServer {
-    fn start(stage: &Stage) -> Self {
-        let folder = stage.folder("nginx");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let config = format!(
-            "daemon off;\nmaster_process off;\nload_module {RTMP_MODULE};\npid nginx.pid;\n\
-             error_log error.log info;\nevents {{}}\nrtmp {{ server {{ listen 127.0.0.1:{port};\n\
-             application live {{ live on; record off; }} }} }}\n"
-        );
-        fs::write(folder.join("nginx.conf"), config).expect("write");
-        let nginx = Command::new("nginx")
-            .env("PATH", search_path())
-            .arg("-p")
-            .arg(&folder)
-            .args(["-c", "nginx.conf", "-e", "error.log"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(folder.join("stderr.log")).expect("log"))
-            .spawn()
-            .expect("nginx starts");
-        let server = Self { port, _nginx: Owned(nginx) };
-        stage.poll(10, "nginx listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-        server
-    }
-
-    /// Publishes a test pattern under each name, a key frame a second.
-    fn publish(&self, names: &[&str]) -> Owned {
-        let mut command = Command::new("ffmpeg");
-        command.args(["-nostdin", "-loglevel", "error", "-re"]);
-        command.args(["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25", "-f", "lavfi", "-i", "sine"]);
-        for name in names {
-            command.args(["-map", "0", "-map", "1", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25"]);
-            command.args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv"]);
-            command.arg(format!("rtmp://127.0.0.1:{}/live/{name}", self.port));
-        }
-        Owned(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("ffmpeg starts"))
     }
 }
 

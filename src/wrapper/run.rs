@@ -649,9 +649,15 @@ impl Keeper<'_> {
 
     /// What the main process has left behind is not ours to end: it runs on, under the same limits.
     fn note_leftovers(&self, report: &mut Report) {
-        let left = self.child.cgroup.as_ref().and_then(|cgroup| cgroup::procs(cgroup).ok());
-        if let Some(left) = left.filter(|left| !left.is_empty() && self.stop.is_none()) {
-            let text = format!("{} processes that it left behind run on, in its cgroup", left.len());
+        if self.stop.is_some() || !self.child.leaves_something() {
+            return;
+        }
+        let (left, place) = match &self.child.cgroup {
+            Some(cgroup) => (cgroup::procs(cgroup).map(|left| left.len()), ", in its cgroup"),
+            None => (process::current().and_then(|own| process::family(&own)).map(|left| left.len()), ""),
+        };
+        if let Ok(left @ 1..) = left {
+            let text = format!("{left} processes that it left behind run on{place}");
             report.event(clock::now().wall, State::Running, text);
         }
     }

@@ -231,8 +231,8 @@ fn example_3_rtmp_to_hls() {
     }
     let site = Site::new();
     fs::create_dir(site.path("nginx")).expect("made");
-    let server = RtmpServer::start(&site.path("nginx"), &find_program("nginx").expect("it is here"));
-    let publisher = server.publish("stream");
+    let server = RtmpServer::start(&site.path("nginx"));
+    let publisher = server.publish(&["stream"]);
     let line = "ffrtmp run \\
   --job-id live-stream-hls-003 \\
   --sla-eligible \\

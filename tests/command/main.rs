@@ -4,12 +4,14 @@
 //! Each test has a folder of its own (`harness.rs`), and fails if anything of it is left at the end.
 
 mod harness;
-mod rtmp;
 mod terminal;
 
 #[allow(dead_code, reason = "each suite uses its part of it")]
 #[path = "../attach/ground.rs"]
 mod ground;
+
+#[path = "../shared/rtmp.rs"]
+mod rtmp;
 
 #[allow(dead_code, reason = "each suite uses its part of it")]
 #[path = "../shared/wait.rs"]

@@ -59,7 +59,11 @@ fn what_cannot_be_run_has_the_codes_of_env_and_timeout() {
     let site = Site::new();
     site.write("data", "no program");
     let cases: [(&[&str], i32, &str); 10] = [
-        (&["--", "no-such-program"], 127, "Error: program \"no-such-program\" not found in PATH"),
+        (
+            &["--env", "PATH=/usr/bin:/bin", "--", "no-such-program"],
+            127,
+            "Error: program \"no-such-program\" not found in PATH",
+        ),
         (&["--", "/nonexistent/program"], 127, "Error: program \"/nonexistent/program\" does not exist"),
         (&["--", "./data"], 126, "Error: program \"./data\" is not executable"),
         (&["--", "/"], 126, "Error: program \"/\""),
@@ -456,16 +460,37 @@ fn a_terminal_is_the_workloads_own() {
     terminal.await_text("\x1b[2m[wrapper]\x1b[0m Process exited: code=9");
 }
 
+/// The state of a process (`/proc/PID/stat`).
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next())
+}
+
+/// By the terminal, and not by the wrapper as well: that is stopped meanwhile, so that a second signal would
+/// come late enough to be counted.
 #[test]
 fn ctrl_c_reaches_an_interactive_workload_exactly_once() {
     let site = Site::new();
     let mut terminal = Terminal::start(&site, FFRTMP, &["run", "--", "sh", "-c", COUNTS_SIGNALS]);
     // Not as its command line has it.
     terminal.await_text("ready\r\n");
+    let wrapper = crate::ground::identify(terminal.pid());
+    send(&wrapper, signal(libc::SIGSTOP));
+    await_true("the wrapper is stopped", || state(terminal.pid()) == Some('T'));
     terminal.press("\x03");
     terminal.await_text("SIGINT");
     terminal.press("\x1c");
     terminal.await_text("SIGQUIT");
+    send(&wrapper, signal(libc::SIGCONT));
+    let pending = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", terminal.pid())).expect("it lives");
+        let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("a mask");
+        u64::from_str_radix(mask.trim(), 16).expect("hex")
+    };
+    let both = 1 << (libc::SIGINT - 1) | 1 << (libc::SIGQUIT - 1);
+    await_true("the wrapper has read its own", || {
+        pending() & both == 0 && state(terminal.pid()) == Some('S')
+    });
     site.write("go", "");
     assert_eq!(terminal.wait(), Some(5));
     terminal.await_text("code=5");
@@ -495,17 +520,14 @@ fn ctrl_z_stops_it_and_fg_goes_on() {
     terminal.await_text("Started PID");
     terminal.press("before\n");
     terminal.await_count("before", 2);
-    let pid = read_json(&site.path("report")).expect("a report")["pid"].to_string();
-    let state = || {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next())
-    };
+    let pid = read_json(&site.path("report")).expect("a report")["pid"].as_u64().expect("a number");
+    let pid = u32::try_from(pid).expect("a number");
     terminal.press("\x1a");
     terminal.await_text("Stopped");
-    await_true("the workload is stopped, too", || state() == Some('T'));
+    await_true("the workload is stopped, too", || state(pid) == Some('T'));
     // The rest of the line was given up; the job was not.
     terminal.press("fg; echo code was $?.\n");
-    await_true("it goes on", || state() != Some('T'));
+    await_true("it goes on", || state(pid) != Some('T'));
     terminal.press("after\n");
     terminal.await_count("after", 2);
     terminal.press("\x04");

@@ -50,6 +50,11 @@ impl Terminal {
         Self { name, child, keyboard, screen }
     }
 
+    /// The program that it was started with.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("written");
     }

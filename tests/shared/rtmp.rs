@@ -28,15 +28,18 @@ pub struct RtmpServer {
 
 impl RtmpServer {
     /// Starts one that keeps its files in a folder, and waits until it listens.
-    pub fn start(folder: &Path, program: &Path) -> Self {
+    pub fn start(folder: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
         let config = format!(
             "daemon off;\nmaster_process off;\nload_module {MODULE};\npid nginx.pid;\n\
-             error_log error.log info;\nevents {{}}\nrtmp {{ server {{ listen 127.0.0.1:{port};\n\
+             error_log error.log info;\nevents {{}}\nrtmp {{ access_log off; server {{ listen 127.0.0.1:{port};\n\
              application live {{ live on; record off; }} }} }}\n"
         );
         fs::write(folder.join("nginx.conf"), config).expect("write");
-        let nginx = Command::new(program)
+        // Where Debian has it, which is not in everybody's PATH.
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let nginx = Command::new("nginx")
+            .env("PATH", path)
             .arg("-p")
             .arg(folder)
             .args(["-c", "nginx.conf", "-e", "error.log"])
@@ -50,13 +53,16 @@ impl RtmpServer {
         server
     }
 
-    /// Publishes a test pattern with sound, a key frame a second.
-    pub fn publish(&self, name: &str) -> Owned {
+    /// Publishes a test pattern under each name, a key frame a second.
+    pub fn publish(&self, names: &[&str]) -> Owned {
         let mut command = Command::new("ffmpeg");
         command.args(["-nostdin", "-loglevel", "error", "-re"]);
         command.args(["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25", "-f", "lavfi", "-i", "sine"]);
-        command.args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-pix_fmt", "yuv420p"]);
-        command.args(["-c:a", "aac", "-f", "flv"]).arg(format!("rtmp://127.0.0.1:{}/live/{name}", self.port));
+        for name in names {
+            command.args(["-map", "0", "-map", "1", "-c:v", "libx264", "-preset", "ultrafast", "-g", "25"]);
+            command.args(["-pix_fmt", "yuv420p", "-c:a", "aac", "-f", "flv"]);
+            command.arg(format!("rtmp://127.0.0.1:{}/live/{name}", self.port));
+        }
         Owned(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("ffmpeg starts"))
     }
 }
