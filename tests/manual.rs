@@ -313,6 +313,23 @@ fn every_command_teaches() {
     }
 }
 
+#[test]
+fn every_option_stands_in_the_reference() {
+    let page = fs::read_to_string(here().join("docs/reference/command-line.md")).expect("the page");
+    for command in commands() {
+        let name = full_name(&command);
+        let heading = command.get_name();
+        assert!(
+            page.contains(&format!("\n## {heading}\n")) || page.contains(&format!("\n### {heading}\n")),
+            "{name}"
+        );
+        let options = command.get_arguments().filter_map(|option| option.get_long_and_visible_aliases());
+        for option in options.flatten().filter(|option| !["help", "version"].contains(option)) {
+            assert!(page.contains(&format!("--{option}")), "{name}: nothing is said of --{option}");
+        }
+    }
+}
+
 /// The commands in the examples of a help text: one after the other, as somebody would copy them.
 fn examples(text: &str) -> Vec<String> {
     let mut commands: Vec<String> = Vec::new();

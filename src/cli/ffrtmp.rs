@@ -31,7 +31,9 @@ pub enum Command {
     /// is this program's. Options stand in front of it, and `--` between. Each constraint is read back from
     /// the kernel: what is not in force is told, and it runs all the same, unless --strict is given.
     ///
-    /// The command is not owned: if the wrapper is ended, killed or loses its terminal, the command runs on.
+    /// The command is not owned: if the wrapper is ended or killed, the command runs on, and how it ends is still
+    /// recorded. Started at a terminal it takes part in job control, and ends with the terminal as any program
+    /// does, unless it is started by nohup.
     #[command(override_usage = help::RUN_USAGE, after_help = help::RUN, after_long_help = help::RUN_LONG)]
     Run(Box<RunArgs>),
     /// Put a running process under constraints, and report how it ends
@@ -210,7 +212,8 @@ pub struct ConstraintArgs {
 pub struct StartArgs {
     /// End it if it runs longer, in seconds or with a unit: 90, 2h, 1h30m
     ///
-    /// It gets SIGTERM, and after ten seconds all that is left of it SIGKILL. The exit status is 124 then.
+    /// It gets SIGTERM (gst-launch SIGINT), and after ten seconds all that is left of it SIGKILL. The exit status is
+    /// 124 then.
     #[arg(long, value_name = "DURATION")]
     pub timeout: Option<String>,
     /// Folder that it starts in [default: this one]

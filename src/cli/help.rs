@@ -54,6 +54,8 @@ Signals:
   SIGINT, SIGQUIT    go to the command, which may obey. At a terminal Ctrl-C
                      reaches it directly, and Ctrl-Z, fg and bg work as ever
   SIGKILL            to the wrapper: as SIGTERM, without a word
+  A terminal that is closed sends SIGHUP to the command as well: start it with
+  nohup where it is to stay.
 
 Files:
   STATE/reports/JOB.json                   the newest report of --job-id JOB

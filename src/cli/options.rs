@@ -123,8 +123,11 @@ pub fn job_of(
     for value in file.tags.iter_mut().flat_map(BTreeMap::values_mut) {
         *value = value.replace('%', "%%");
     }
-    // The command is no job file's: a path may be relative, and needs no second look.
-    let placeholder = Argv::List(vec![UNNAMED.into()]);
+    // The command is no job file's: a path may be relative, and needs no second look. But its name decides which
+    // signal stops it.
+    let program = command.first().and_then(|program| Path::new(program).file_name());
+    let program = program.map_or(UNNAMED.into(), |name| name.to_string_lossy().replace('%', "%%"));
+    let placeholder = Argv::List(vec![program]);
     file.exec = Some(ExecTable { command: Some(placeholder), ..file.exec.unwrap_or_default() });
     let resolved = resolve_command(UNNAMED, &file, &profiles);
     let errors: Vec<String> =
@@ -225,6 +228,7 @@ mod tests {
     use super::super::ffrtmp::{Command, Ffrtmp, RunArgs};
     use super::*;
     use crate::model::constraints::CpuLimit;
+    use crate::model::signal::Signal;
     use crate::model::units::ByteSize;
 
     fn run_args(line: &[&str]) -> RunArgs {
@@ -316,6 +320,16 @@ mod tests {
             let error = job(&[line[0], line[1], "true"]).expect_err("refused").to_string();
             assert!(error.contains(told), "{line:?}: {error}");
         }
+    }
+
+    #[test]
+    fn a_program_is_stopped_by_the_signal_that_suits_it() {
+        let signal = |program: &str| job(&["--timeout", "1", program, "-e"]).expect("good").stop.signal;
+        assert_eq!(signal("./bin/gst-launch-1.0"), Signal::INT, "it drops its streams at SIGTERM");
+        assert_eq!(
+            (signal("ffmpeg"), signal("./100%i"), signal("/")),
+            (Signal::TERM, Signal::TERM, Signal::TERM)
+        );
     }
 
     #[test]

@@ -75,7 +75,8 @@ fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
     let pid = u32::try_from(request.pid).ok().and_then(Pid::new).ok_or_else(gone)?;
     let look = |error: io::Error| format!("process {pid}: {error}");
     let target = process::identify(pid).map_err(look)?.ok_or_else(gone)?;
-    lost::make_way(&request.governed, &target)?;
+    let ours = request.files.runs.as_deref().ok();
+    lost::make_way(&request.governed, ours, &target)?;
     // From here on a signal means: let it go.
     let signals = caught().map_err(|error| format!("signals cannot be waited for: {error}"))?;
     let now = clock::now();
@@ -118,6 +119,10 @@ fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
     match run.take() {
         Ok(observed) => Ok(run.watch(&observed, &signals)),
         Err(why) => {
+            // Its cgroup, if it was to be moved; if anything else was changed, that was undone.
+            if let Some(attached) = &spec.attached {
+                let _ = attach::release(attached, spec.cgroup.as_ref(), spec.job.in_force());
+            }
             run.forget();
             Err(why)
         }

@@ -24,12 +24,16 @@ pub(super) fn settle(runs: &Path, reports: &Reports) {
     }
 }
 
-/// Looks for runs of a process that is about to be taken over: what a wrapper that is gone has left in force
-/// is put back as it was before that.
+/// Looks for runs of a process that is about to be taken over: what a wrapper from the command line that is
+/// gone has left in force is put back as it was before that. `ours` is where the runs of such wrappers are.
 ///
 /// # Errors
-/// Its wrapper lives: who that is.
-pub(super) fn make_way(runs: &[PathBuf], process: &ProcessIdentity) -> Result<(), String> {
+/// Its wrapper lives, or the supervisor watches it without one: who that is.
+pub(super) fn make_way(
+    runs: &[PathBuf],
+    ours: Option<&Path>,
+    process: &ProcessIdentity,
+) -> Result<(), String> {
     for run in runs.iter().flat_map(|runs| dir::all_runs(runs).unwrap_or_default()) {
         let Ok(Some(spec)) = run.spec() else { continue };
         let started = run.started().ok().flatten();
@@ -37,7 +41,9 @@ pub(super) fn make_way(runs: &[PathBuf], process: &ProcessIdentity) -> Result<()
         if attached.is_none() && started.as_ref().is_none_or(|started| started.process != *process) {
             continue;
         }
-        if let Ok(true) = run.wrapper_lives() {
+        let abandoned =
+            matches!(run.wrapper_lives(), Ok(false)) && ours.is_some_and(|ours| run.path.starts_with(ours));
+        if !abandoned {
             let wrapper = started.map(|started| format!(", by PID {}", started.wrapper.pid));
             let (pid, job, by) = (process.pid, &spec.job.id, wrapper.unwrap_or_default());
             return Err(format!("process {pid} is governed already, as job {job}{by}: end that one first"));

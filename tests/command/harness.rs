@@ -102,6 +102,9 @@ pub struct Site {
     _dir: TempDir,
 }
 
+/// An option of env(1): signals are not ignored, whatever these tests were started by (nohup(1), a shell's `&`).
+pub const AS_A_LOGIN: &str = "--default-signal=HUP,INT,QUIT,TERM,PIPE";
+
 impl Site {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
@@ -152,8 +155,8 @@ impl Site {
     /// A program, as started by cron or a service: without a terminal, in a session of its own. The
     /// process is that of the program.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("setsid");
-        command.arg(program);
+        let mut command = Command::new("env");
+        command.args([AS_A_LOGIN, "setsid"]).arg(program);
         self.set_up(&mut command);
         command
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
 
-use crate::harness::{DEADLINE, Site, await_some};
+use crate::harness::{AS_A_LOGIN, DEADLINE, Site, await_some};
 
 /// Lines and columns.
 pub const SIZE: (u16, u16) = (37, 111);
@@ -31,8 +31,8 @@ impl Terminal {
         let slave = File::from(ends.slave);
         let fd = std::os::fd::AsRawFd::as_raw_fd(&slave);
         let name = fs::read_link(format!("/proc/self/fd/{fd}")).expect("proc").display().to_string();
-        let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait", program]).args(arguments);
+        let mut command = Command::new("env");
+        command.args([AS_A_LOGIN, "setsid", "--ctty", "--wait", program]).args(arguments);
         site.set_up(&mut command);
         let stdio = || Stdio::from(slave.try_clone().expect("cloned"));
         let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().expect("it starts");
