@@ -9,12 +9,12 @@ use crate::model::attached::Attached;
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{ConstraintStatus, Constraints};
 use crate::model::evidence::{Counters, Evidence};
-use crate::model::exit::{Ended, ObservedBy, StopReason};
+use crate::model::exit::{Ended, ObservedBy, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
 use crate::model::job::Job;
 use crate::model::process::{BootId, ProcessIdentity};
-use crate::model::report::Usage;
+use crate::model::report::{Report, Usage};
 use crate::model::signal::Signal;
 use crate::model::time::Moment;
 
@@ -61,6 +61,29 @@ pub struct Spec {
     /// For an attach job: the process, and what it was like before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attached>,
+}
+
+impl Spec {
+    /// A run of a job that is about to be made, with nothing of what only some runs have.
+    #[must_use]
+    pub fn new(job: Job, run_id: RunId, boot_id: BootId, created: Moment) -> Self {
+        Self {
+            version: VERSION,
+            run_id,
+            boot_id,
+            created,
+            job,
+            environment: Vec::new(),
+            log: PathBuf::new(),
+            history: StartHistory::default(),
+            open_files: None,
+            cgroup: None,
+            limits: Vec::new(),
+            before: None,
+            released: false,
+            attached: None,
+        }
+    }
 }
 
 /// `started.json`: written by the wrapper when the workload's process exists and is set up,
@@ -122,6 +145,14 @@ impl Exited {
             usage: Usage::default(),
             evidence: None,
         }
+    }
+
+    /// Notes the end in the report of its run, with what is to be thought of it. `stop`: that we ended it.
+    /// `began`: when the workload did, if it did.
+    pub fn conclude(&self, report: &mut Report, job: &Job, stop: Option<StopReason>, began: Option<Moment>) {
+        let verdict = judge(job, &self.ended, stop, self.evidence.as_ref());
+        let lasted = began.map(|began| self.at.boot.since(began.boot).as_secs_f64());
+        report.end(self.at.wall, lasted, self.observed_by, self.usage, verdict);
     }
 
     /// An end that somebody told of: a raw wait status (wait(2)).

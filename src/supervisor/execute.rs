@@ -107,22 +107,8 @@ impl Daemon {
     pub(super) fn spec_of(&self, job: &Job) -> Spec {
         let now = clock::now();
         let last = self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id));
-        Spec {
-            version: VERSION,
-            run_id: new_run_id(now, last),
-            boot_id: self.boot_id.clone(),
-            created: now,
-            job: job.clone(),
-            environment: Vec::new(),
-            log: self.layout.logs().join(format!("{}.log", job.id)),
-            history: StartHistory::default(),
-            open_files: None,
-            cgroup: None,
-            limits: Vec::new(),
-            released: false,
-            before: None,
-            attached: None,
-        }
+        let log = self.layout.logs().join(format!("{}.log", job.id));
+        Spec { log, ..Spec::new(job.clone(), new_run_id(now, last), self.boot_id.clone(), now) }
     }
 
     /// Records a run and starts its wrapper; if it already failed, only records that.

@@ -10,16 +10,16 @@ use std::process::ExitCode;
 use nix::sys::signalfd::SignalFd;
 
 use super::files::Files;
+use super::keeper::open_tree;
 use super::lost;
 use super::messages::Messages;
 use super::observe::{self, Observed};
-use super::run::{caught, in_options, open_tree};
+use super::run::{caught, in_options};
 use crate::linux::attach;
 use crate::linux::cgroup::Tree;
 use crate::linux::{clock, process};
 use crate::model::cgroup::{Choice, Controller};
-use crate::model::exit::{State, exit_status, judge};
-use crate::model::history::StartHistory;
+use crate::model::exit::{State, exit_status};
 use crate::model::ids::RunId;
 use crate::model::job::{Attach, Job, Target, Workload};
 use crate::model::process::Pid;
@@ -28,7 +28,7 @@ use crate::model::signal::Signal;
 use crate::model::time::Moment;
 use crate::model::units::format_duration;
 use crate::runs::dir::{LockFile, RunDir, new_run_id};
-use crate::runs::record::{Exited, Spec, Started, VERSION};
+use crate::runs::record::{Exited, Spec, Started};
 
 /// There is nothing to attach to, or it may not be attached: as the reference has it.
 const REFUSED: u8 = 1;
@@ -96,22 +96,8 @@ fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
     report.command.clone_from(&attached.command);
     messages.say(&format!("ATTACH mode: PID {pid} [{}]", attached.command.join(" ")));
     messages.job(&job);
-    let spec = Spec {
-        version: VERSION,
-        run_id: run_id.clone(),
-        boot_id: process::boot_id().map_err(look)?,
-        created: now,
-        job,
-        environment: Vec::new(),
-        log: std::path::PathBuf::new(),
-        history: StartHistory::default(),
-        open_files: None,
-        cgroup,
-        limits: Vec::new(),
-        before: None,
-        released: false,
-        attached: Some(attached),
-    };
+    let boot_id = process::boot_id().map_err(look)?;
+    let spec = Spec { cgroup, attached: Some(attached), ..Spec::new(job, run_id.clone(), boot_id, now) };
     // Before anything is changed: what it was like.
     let record = request.files.begin(&spec, messages);
     let began = process::began(&target);
@@ -119,6 +105,10 @@ fn govern(request: &Request, messages: Messages) -> Result<u8, String> {
     match run.take() {
         Ok(observed) => Ok(run.watch(&observed, &signals)),
         Err(why) => {
+            // Its cgroup, if it was to be moved; if anything else was changed, that was undone.
+            if let Some(attached) = &spec.attached {
+                let _ = attach::release(attached, spec.cgroup.as_ref(), spec.job.in_force());
+            }
             run.forget();
             Err(why)
         }
@@ -193,9 +183,7 @@ impl Run<'_> {
     fn ended(&mut self, observed: &Observed, exited: &Exited) -> u8 {
         // What it leaves behind goes back to where it was.
         let lost = observed.restore();
-        let verdict = judge(&self.spec.job, &exited.ended, None, exited.evidence.as_ref());
-        let lasted = exited.at.boot.since(self.began.boot).as_secs_f64();
-        self.report.end(exited.at.wall, Some(lasted), exited.observed_by, exited.usage, verdict);
+        exited.conclude(&mut self.report, &self.spec.job, None, Some(self.began));
         for text in lost {
             self.messages.warn(&format!("not restored: {text}"));
         }

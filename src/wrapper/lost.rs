@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::linux::{attach, cgroup, clock, process};
-use crate::model::exit::{Ended, LostCause, judge};
+use crate::model::exit::{Ended, LostCause};
 use crate::model::process::ProcessIdentity;
-use crate::model::report::{Report, Usage};
+use crate::model::report::Report;
 use crate::runs::dir::{self, RunDir};
-use crate::runs::record::Spec;
+use crate::runs::record::{Exited, Spec};
 use crate::runs::reports::Reports;
 
 /// Looks at all runs that are recorded below a folder, and ends the records of those that are lost. What
@@ -83,8 +83,8 @@ fn settle_one(run: RunDir, spec: &Spec, cause: LostCause, reports: &Reports) -> 
     let let_go = |report: &Report| spec.attached.is_some() && report.is_last();
     let open = |report: &Report| report.run_id == spec.run_id && report.ended_at.is_none();
     if let Some(mut report) = newest.filter(|report| open(report) && !let_go(report)) {
-        let verdict = judge(&spec.job, &Ended::Lost(cause), None, None);
-        report.end(clock::now().wall, None, None, Usage::default(), verdict);
+        let exited = Exited::unmeasured(spec.run_id.clone(), clock::now(), Ended::Lost(cause));
+        exited.conclude(&mut report, &spec.job, None, None);
         reports.file(&report)?;
     }
     match &spec.attached {

@@ -6,6 +6,7 @@ mod child;
 pub mod detached;
 pub mod files;
 pub mod hold;
+mod keeper;
 mod lost;
 mod messages;
 mod observe;

@@ -1,6 +1,7 @@
 //! The reference's ten stability checks, as tests that can fail.
 
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde_json::{Value, json};
@@ -148,13 +149,13 @@ fn sigkill_of_a_workload_is_no_kill_for_memory() {
 #[test]
 fn a_process_may_end_while_it_is_attached_to() {
     let site = Site::new();
-    for round in 0..12 {
+    let job = unique("ends");
+    for round in 0..20 {
         let mut stranger = Stranger::shell("read x; exit 6");
-        let running = site.start_attach(stranger.pid(), &["--json", "--nice", "5", "--cpu-weight", "50"]);
+        let limits = ["--json", "--job-id", &job, "--nice", "5", "--cpu-weight", "50"];
+        let running = site.start_attach(stranger.pid(), &limits);
         // Sooner or later: before, within and after what is done at the beginning.
-        for _ in 0..round * 40 {
-            thread::yield_now();
-        }
+        thread::sleep(Duration::from_micros(500) * round);
         stranger.go_on();
         if round % 2 == 0 {
             stranger.reap();
@@ -174,7 +175,7 @@ fn a_process_may_end_while_it_is_attached_to() {
             }
             other => panic!("round {round}: {other:?}, {done:?}"),
         }
-        assert!(site.runs().is_empty(), "round {round}");
+        assert!(site.runs().is_empty() && site.cgroups(&job).is_empty(), "round {round}");
     }
 }
 

@@ -43,7 +43,6 @@ pub fn survey(
     job: &str,
 ) -> io::Result<(Attached, Option<Cgroup>)> {
     let members = place::may_be_governed(process, tree)?;
-    let (place, cgroup) = place::choose(&members, relocate, tree, job)?;
     let mut before = Vec::new();
     for member in &members {
         // One that has ended meanwhile has nothing to restore.
@@ -53,6 +52,8 @@ pub fn survey(
         return Err(place::gone(process));
     }
     let command = place::command_line(process)?;
+    // Last, as it makes a cgroup that would be left over.
+    let (place, cgroup) = place::choose(&members, relocate, tree, job)?;
     Ok((Attached { process: process.clone(), command, place, before }, cgroup))
 }
 
