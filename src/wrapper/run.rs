@@ -649,15 +649,14 @@ impl Keeper<'_> {
 
     /// What the main process has left behind is not ours to end: it runs on, under the same limits.
     fn note_leftovers(&self, report: &mut Report) {
+        if self.stop.is_some() || !self.child.leaves_something() {
+            return;
+        }
         let (left, place) = match &self.child.cgroup {
             Some(cgroup) => (cgroup::procs(cgroup).map(|left| left.len()), ", in its cgroup"),
-            None => {
-                (process::current().and_then(|keeper| process::family(&keeper)).map(|left| left.len()), "")
-            }
+            None => (process::current().and_then(|own| process::family(&own)).map(|left| left.len()), ""),
         };
-        if let Ok(left @ 1..) = left
-            && self.stop.is_none()
-        {
+        if let Ok(left @ 1..) = left {
             let text = format!("{left} processes that it left behind run on{place}");
             report.event(clock::now().wall, State::Running, text);
         }
