@@ -53,7 +53,8 @@ pub fn survey(
     }
     let command = place::command_line(process)?;
     // Last, as it makes a cgroup that would be left over.
-    let (place, cgroup) = place::choose(&members, relocate, tree, job)?;
+    let (place, cgroup) = place::choose(&members, relocate, tree, job)
+        .map_err(|error| if process::is_gone(&error) { place::gone(process) } else { error })?;
     Ok((Attached { process: process.clone(), command, place, before }, cgroup))
 }
 
