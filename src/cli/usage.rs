@@ -4,9 +4,9 @@ use std::ffi::OsString;
 
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
-use super::ffrtmp::Ffrtmp;
+use super::ffrtmp::{Ffrtmp, RunArgs};
 use crate::wrapper::run;
 
 /// Of the other commands, as clap and bash(1) have it.
@@ -26,6 +26,9 @@ pub struct Usage {
 /// # Errors
 /// With what to type instead, as far as that can be told.
 pub fn parse(arguments: &[OsString]) -> Result<Ffrtmp, Usage> {
+    if let Some(run) = arguments.get(1..).and_then(parse_run) {
+        return Ok(Ffrtmp { command: super::ffrtmp::Command::Run(run) });
+    }
     Ffrtmp::try_parse_from(arguments).map_err(|mut error| {
         advise(&mut error, arguments);
         let of_run = arguments.get(1).is_some_and(|name| name == "run");
@@ -36,6 +39,14 @@ pub fn parse(arguments: &[OsString]) -> Result<Ffrtmp, Usage> {
         };
         Usage { error, status }
     })
+}
+
+/// A good command line of `run`. To have clap build the other commands and all that there is to say in their
+/// help takes as long as the rest of a start.
+fn parse_run(words: &[OsString]) -> Option<Box<RunArgs>> {
+    words.first().filter(|name| *name == "run")?;
+    let matches = RunArgs::augment_args(Command::new("run")).try_get_matches_from(words).ok()?;
+    RunArgs::from_arg_matches(&matches).ok().map(Box::new)
 }
 
 /// Adds what clap does not know.

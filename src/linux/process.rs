@@ -50,6 +50,18 @@ pub fn current() -> io::Result<ProcessIdentity> {
         .ok_or_else(|| io::Error::other("/proc does not show this very process"))
 }
 
+/// A field of this process's own `/proc/self/status` (proc_pid_status(5)), such as `Umask`.
+#[must_use]
+pub fn own_status(field: &str) -> Option<String> {
+    // Longer than it ever is; the kernel gives all of it to one read.
+    let mut buffer = [0; 8192];
+    let length = File::open("/proc/self/status").and_then(|mut file| file.read(&mut buffer)).ok()?;
+    let text = std::str::from_utf8(buffer.get(..length)?).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .map(|value| value.trim().to_owned())
+}
+
 /// When a process began. To a hundredth of a second, which is what the kernel tells.
 #[must_use]
 pub fn began(process: &ProcessIdentity) -> Moment {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::lost;
 use super::messages::Messages;
+use crate::linux::process;
 use crate::model::report::Report;
 use crate::runs::dir::{LockFile, RunDir};
 use crate::runs::durable::{self, at};
@@ -103,7 +104,5 @@ fn replace(path: &Path, bytes: &[u8], durably: bool) -> io::Result<()> {
 
 /// This process's file mode creation mask (`Umask` in `/proc/PID/status`).
 fn umask() -> u32 {
-    let text = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let octal = text.lines().find_map(|line| line.strip_prefix("Umask:"));
-    octal.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o022)
+    process::own_status("Umask").and_then(|octal| u32::from_str_radix(&octal, 8).ok()).unwrap_or(0o022)
 }

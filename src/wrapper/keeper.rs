@@ -62,17 +62,23 @@ pub(super) fn keep(request: &Request, mut told: PipeWriter, messages: Messages, 
     exited.conclude(&mut report, &request.job, stop, keeper.as_ref().map(|keeper| keeper.began));
     let mut written = request.files.ended(&report);
     let stays = written.is_err() || keeper.as_ref().is_some_and(|keeper| keeper.child.leaves_something());
-    tell(&mut told, &report, Some(exit_status(&exited.ended, stop)), stays);
+    let status = Some(exit_status(&exited.ended, stop));
+    let Some(keeper) = keeper.as_mut().filter(|_| stays) else {
+        // Nothing is left to do once the caller is told.
+        if let Some(keeper) = &mut keeper {
+            keeper.close();
+        }
+        return tell(&mut told, &report, status, false);
+    };
+    tell(&mut told, &report, status, true);
     // The caller goes now, whatever is left to do.
     drop(told);
     // A full disk is waited out. Where the folder has gone, nobody waits for it.
-    while keeper.is_some() && written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+    while written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
         std::thread::sleep(PAUSE);
         written = request.files.ended(&report);
     }
-    if let Some(keeper) = &mut keeper {
-        keeper.close();
-    }
+    keeper.close();
 }
 
 /// If nobody listens any more, the reports are on disk.

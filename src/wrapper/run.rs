@@ -13,7 +13,6 @@ use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal as Raw};
@@ -45,9 +44,6 @@ pub const INSTANCE: &str = "ffrtmp-cli";
 
 /// The variable that tells a workload of which job it is.
 pub const JOB_VARIABLE: &str = "FFRTMP_JOB";
-
-/// How long the keeper may take to tidy up before nobody waits for it any more.
-const TIDY: Duration = Duration::from_millis(200);
 
 /// What `ffrtmp run` was asked for.
 pub struct Request {
@@ -146,9 +142,8 @@ pub(super) fn caught() -> io::Result<SignalFd> {
 /// The signals that whoever called us has ignored (`SigIgn` in `/proc/PID/status`). Without SIGPIPE, which
 /// Rust's runtime ignores itself.
 pub(super) fn ignored() -> Vec<i32> {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let mask = process::own_status("SigIgn");
+    let mask = mask.and_then(|hex| u64::from_str_radix(&hex, 16).ok()).unwrap_or(0);
     (1..=64).filter(|n| mask & (1 << (n - 1)) != 0 && *n != libc::SIGPIPE).collect()
 }
 
@@ -196,23 +191,15 @@ impl Caller<'_> {
                 }
                 if let Some(Told { report, status: Some(status), stays }) = &self.last {
                     self.ended(report);
-                    if !stays {
-                        self.await_keeper();
+                    if let Some(keeper) = self.keeper.as_ref().filter(|_| !stays) {
+                        // It ends now, and there may be nobody else to reap it.
+                        let _ = sys::reap(keeper.pid);
                     }
                     return *status;
                 }
             } else if signalled && let Some(status) = self.read_signal(signals) {
                 return status;
             }
-        }
-    }
-
-    /// The keeper tidies up. It is our child, and there may be nobody else to reap it.
-    fn await_keeper(&self) {
-        if let Some(Ok(Some(keeper))) = self.keeper.as_ref().map(PidFd::open)
-            && matches!(keeper.await_exit(TIDY), Ok(true))
-        {
-            let _ = self.keeper.as_ref().map(|keeper| sys::reap(keeper.pid));
         }
     }
 
