@@ -1,5 +1,6 @@
-//! Any bytes as a job file, a profile and supervisor.toml: parser, resolver, rules and renderers.
-//! Nothing may panic, and what is shown lies within the text and can do nothing to a terminal.
+//! Any bytes as a job file, a profile and supervisor.toml: parser, resolver, rules and renderers; as a worker's
+//! job document; and as what is converted into a job file. Nothing may panic, what is shown lies within the text
+//! and can do nothing to a terminal, and what was converted has no error.
 //!
 //! `mkdir -p fuzz/corpus/parse; cargo fuzz run parse -s none fuzz/corpus/parse fuzz/seeds/parse --
 //! -max_total_time=60`: the first folder takes new inputs, the second is read only.
@@ -13,10 +14,12 @@ use std::sync::LazyLock;
 use ffrtmp::config::parse::Places;
 use ffrtmp::config::problem::{Level, Problem};
 use ffrtmp::config::profiles::Profiles;
+use ffrtmp::convert::{Kind, convert};
 use ffrtmp::lint::check::{Facts, check_job, check_profiles, check_supervisor};
 use ffrtmp::lint::diagnostic::Diagnostic;
 use ffrtmp::lint::render::{Findings, Format};
 use ffrtmp::lint::rules;
+use ffrtmp::worker::document;
 use libfuzzer_sys::fuzz_target;
 
 static PROFILES: LazyLock<Profiles> = LazyLock::new(|| Profiles::build(&BTreeMap::new()).0);
@@ -38,6 +41,15 @@ fuzz_target!(|bytes: &[u8]| {
     let (_, problems) = check_profiles(&texts);
     look_at(text, problems.get("fuzz").map_or(&[], Vec::as_slice));
     look_at(text, &check_supervisor(text).1);
+
+    let _ = document::read(text);
+    for kind in [Kind::Worker, Kind::Systemd, Kind::Supervisord] {
+        if let Ok(converted) = convert(kind, Some("fuzz"), None, text) {
+            let checked = check_job("fuzz", &converted.toml, &PROFILES, &facts);
+            let errors = checked.problems.iter().filter(|problem| problem.level == Level::Error);
+            assert_eq!(errors.count(), 0, "{}", converted.toml);
+        }
+    }
 });
 
 fn look_at(text: &str, problems: &[Problem]) {
