@@ -30,6 +30,14 @@
 //! | `reports/history/<job>/<run-id>.json` | the supervisor, for each run that ended |
 //! | `logs/<job>.log` | the workload, where its output goes to a file |
 //! | `supervisor.lock` | the supervisor: one per state |
+//! | `cli/reports/<job>.json`, `cli/reports/history/<job>/<run-id>.json` | `ffrtmp run` and `ffrtmp attach`, for a run with a name |
+//!
+//! And below the run folder, which a reboot empties:
+//!
+//! | file | by |
+//! |---|---|
+//! | `cgroups.json` | the supervisor, at its start: what keeps limits |
+//! | `cli/<job>/<run-id>/` with `wrapper.lock`, `spec.json`, `started.json` | the keeper of `ffrtmp run`, and `ffrtmp attach`; gone with the run |
 
 pub mod abort;
 pub mod cli;

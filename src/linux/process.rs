@@ -149,6 +149,14 @@ impl PidFd {
     }
 }
 
+/// Sends a signal to a process, if it is the one meant; false if that one is gone.
+///
+/// # Errors
+/// Those of [`PidFd::open`] and [`PidFd::send`].
+pub fn send(process: &ProcessIdentity, signal: Signal) -> io::Result<bool> {
+    PidFd::open(process)?.map_or(Ok(false), |pidfd| pidfd.send(signal))
+}
+
 /// Waits until a descriptor is ready for this, or has hung up (poll(2)); empty if the time is over.
 pub(super) fn ready(fd: BorrowedFd<'_>, interest: PollFlags, timeout: PollTimeout) -> io::Result<PollFlags> {
     let mut fds = [PollFd::new(fd, interest)];
@@ -210,9 +218,7 @@ pub fn kill_family(wrapper: Option<&ProcessIdentity>, main: &ProcessIdentity) ->
             }
             fresh += 1;
             // A process with SIGKILL pending makes no more children: each pass shrinks the rest.
-            match PidFd::open(&stat.identity()?)
-                .and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(Signal::KILL)))
-            {
+            match send(&stat.identity()?, Signal::KILL) {
                 Ok(true) => killed += 1,
                 Ok(false) => {}
                 Err(error) => refused = Some(error),

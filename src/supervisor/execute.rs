@@ -219,10 +219,7 @@ impl Daemon {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
         abort::at(Point::StopRecorded);
-        let sent = match PidFd::open(&started.process)? {
-            Some(process) => process.send(signal)?,
-            None => false,
-        };
+        let sent = process::send(&started.process, signal)?;
         abort::at(Point::StopSent);
         run.seen.stop = Some(StopAsked::new(reason, now.boot));
         let text = match sent {
@@ -259,8 +256,7 @@ impl Daemon {
         if let Some(stop) = &mut run.seen.stop {
             stop.reminded = true;
         }
-        let Some(process) = PidFd::open(&started.process)? else { return Ok(()) };
-        if !process.send(signal)? {
+        if !process::send(&started.process, signal)? {
             return Ok(());
         }
         let idle = stop.first.map_or(Duration::ZERO, |first| now.boot.since(first.at));

@@ -195,8 +195,7 @@ impl Child {
         let leftovers = process::family(&wrapper).unwrap_or_default();
         for leftover in &leftovers {
             // Gone or not ours to signal: SIGKILL is tried later all the same.
-            let _ =
-                process::PidFd::open(leftover).and_then(|pidfd| pidfd.map_or(Ok(false), |p| p.send(signal)));
+            let _ = process::send(leftover, signal);
         }
         // What is nobody's child here any more is in the cgroup all the same.
         let _ = cgroup.map(|cgroup| cgroup::signal(cgroup, signal, &leftovers));

@@ -13,7 +13,7 @@ use super::child::{self, Child, failed};
 use super::messages::Messages;
 use super::run::{INSTANCE, JOB_VARIABLE, Request, ignored};
 use crate::linux::cgroup::{self, Before, Tree};
-use crate::linux::process::{self, PidFd};
+use crate::linux::process;
 use crate::linux::spawn::{Manner, Plan, Stdio};
 use crate::linux::{clock, sys};
 use crate::model::cgroup::{Cgroup, Choice};
@@ -276,9 +276,7 @@ impl Keeper<'_> {
         let (pid, signal) = (self.child.main.pid, self.request.job.stop.signal);
         let text = if self.stop.is_none() {
             self.stop = Some(StopReason::Timeout);
-            let sent =
-                PidFd::open(&self.child.main).and_then(|found| found.map_or(Ok(false), |p| p.send(signal)));
-            match sent {
+            match process::send(&self.child.main, signal) {
                 Ok(_) => format!("{signal} sent to pid {pid}: it ran longer than the time-out"),
                 Err(error) => {
                     format!("it ran longer than the time-out, and {signal} cannot be sent: {error}")

@@ -23,7 +23,7 @@ use super::keeper::{self, Told};
 use super::messages::Messages;
 use super::observe;
 use crate::linux::exits::{ExitWatch, Seen};
-use crate::linux::process::{self, PidFd};
+use crate::linux::process;
 use crate::linux::{clock, sys};
 use crate::model::cgroup::Choice;
 use crate::model::exit::{Ended, LostCause, State, exit_status};
@@ -297,8 +297,7 @@ impl Caller<'_> {
     fn pass_on(&self, signal: Signal) {
         if let Some(process) = &self.workload {
             // If it is gone, its end is about to be told.
-            let _ =
-                PidFd::open(process).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(signal)));
+            let _ = process::send(process, signal);
         }
     }
 
@@ -307,7 +306,7 @@ impl Caller<'_> {
         let status = BY_SIGNAL.saturating_add(u8::try_from(signal.number()).unwrap_or(0));
         if let Some(keeper) = &self.keeper {
             let usr1 = Signal::from_number(libc::SIGUSR1).unwrap_or(Signal::TERM);
-            let _ = PidFd::open(keeper).and_then(|pidfd| pidfd.map_or(Ok(false), |pidfd| pidfd.send(usr1)));
+            let _ = process::send(keeper, usr1);
         }
         let Some(Told { report, .. }) = &self.last else {
             self.messages.say(&format!("{signal}: detached; the workload continues"));
