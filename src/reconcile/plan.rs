@@ -200,7 +200,16 @@ impl Action {
     /// Whether it starts a workload.
     #[must_use]
     pub fn is_start(&self) -> bool {
-        matches!(self, Self::Start { .. })
+        self.starts().is_some()
+    }
+
+    /// Why it starts a workload, if it does.
+    #[must_use]
+    pub fn starts(&self) -> Option<StartReason> {
+        match self {
+            Self::Start { why, .. } => Some(*why),
+            _ => None,
+        }
     }
 }
 

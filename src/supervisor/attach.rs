@@ -144,7 +144,7 @@ impl Daemon {
     /// Looks for processes that fit, and has the jobs planned for which that changes something.
     pub(super) fn seek(&mut self) {
         // Whatever changes a run has its job planned; most events come without.
-        if std::mem::take(&mut self.planned) || !self.dirty.is_empty() {
+        if std::mem::take(&mut self.planned) || !self.agenda.is_empty() {
             // Whoever descends from one of these is governed already.
             let runs = self.slots.values().filter_map(|slot| slot.run.as_ref()).filter(|run| run.is_live());
             self.seeker.set_governed(runs.flat_map(Run::ours).collect());

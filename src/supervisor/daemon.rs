@@ -1,5 +1,6 @@
-//! The loop: hints and exits come in, jobs are planned, actions are executed. It sleeps until the next
-//! event or the next time that a plan asks for; between resyncs an idle supervisor does not wake.
+//! The loop, in rounds: timers that are due, then what came in, then jobs are planned, then queued starts.
+//! Each part of a round is bounded, so nothing that happens to one job can keep the others waiting. Between
+//! resyncs an idle supervisor does not wake.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::OpenOptions;
@@ -7,23 +8,25 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info, warn};
 
+use super::agenda::{Agenda, Place};
 use super::alarms::{Alarms, Task};
 use super::declared::{CONFIRM_DELETION, Declared, Hint, News, Scan};
+use super::inbox::{Inbox, Message, RunChanged};
 use super::lock::SupervisorLock;
 use super::notify::Manager;
 use super::run::Run;
 use super::seek::Seeker;
+use super::starts::Starts;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer};
@@ -60,6 +63,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Exit statuses of children that are kept before those that mean nothing are dropped.
 const MOST_REAPED: usize = 1024;
 
+/// Children that are reaped in one round.
+const REAPED_A_ROUND: usize = 256;
+
+/// How long jobs are planned in one round, and how long starts are made.
+const A_ROUND: Duration = Duration::from_millis(25);
+
 /// What a supervisor is started with.
 #[derive(Debug)]
 pub struct Options {
@@ -94,11 +103,18 @@ pub struct Daemon {
     pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
     /// What the host lacks.
     pub(super) alarms: Alarms,
-    pub(super) events: UnboundedSender<Event>,
+    pub(super) events: UnboundedSender<RunChanged>,
     /// What finds the processes of attach jobs.
     pub(super) seeker: Seeker,
     watch: Watch,
-    pub(super) dirty: BTreeSet<JobId>,
+    /// The jobs that are to be planned.
+    pub(super) agenda: Agenda,
+    /// The jobs that wait for their start.
+    pub(super) starts: Starts,
+    /// Children have ended that were not reaped in the last round.
+    zombies: bool,
+    /// The service manager is told that all is read once the agenda is past this.
+    ready_at: Place,
     /// A job was planned since the seeker was told who is governed: it may be others by now.
     pub(super) planned: bool,
     timers: BTreeSet<(BootTime, JobId)>,
@@ -130,15 +146,6 @@ pub struct Slot {
     opaque: bool,
 }
 
-/// Something that happened to a run.
-#[derive(Debug, Clone)]
-pub struct Event {
-    /// The job.
-    pub job: JobId,
-    /// The run.
-    pub run: RunId,
-}
-
 /// Runs the supervisor until SIGTERM or SIGINT. The workloads run on.
 ///
 /// # Errors
@@ -164,10 +171,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (notices, notice_receiver) = unbounded_channel();
-        let (events, event_receiver) = unbounded_channel();
-        let (outcomes, outcome_receiver) = unbounded_channel();
-        let (watch, watching) = Watch::new(&layout, notices);
+        let (inbox, senders) = Inbox::open()?;
+        upgrade::let_signals_in();
+        let (watch, watching) = Watch::new(&layout, senders.files.clone());
         if let Err(error) = watching {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
         }
@@ -179,15 +185,18 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
-            writer: Writer::start(&layout, options.settings.keep, outcomes)
+            writer: Writer::start(&layout, options.settings.keep, senders.written.clone())
                 .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
             alarms: Alarms::default(),
-            events,
+            events: senders.runs.clone(),
             seeker: Seeker::new(),
             watch,
-            dirty: BTreeSet::new(),
+            agenda: Agenda::default(),
+            starts: Starts::default(),
+            zombies: false,
+            ready_at: Agenda::default().end(),
             planned: true,
             timers: BTreeSet::new(),
             rescan_at: None,
@@ -199,97 +208,112 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             program,
             lock,
         };
-        daemon.serve(notice_receiver, event_receiver, outcome_receiver).await
+        // `senders` lives as long as the loop, so no source is ever closed.
+        daemon.serve(inbox).await
     })
 }
 
 impl Daemon {
-    async fn serve(
-        mut self,
-        mut notices: UnboundedReceiver<Notice>,
-        mut events: UnboundedReceiver<Event>,
-        mut outcomes: UnboundedReceiver<Outcome>,
-    ) -> anyhow::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut reload = signal(SignalKind::hangup())?;
-        let mut child = signal(SignalKind::child())?;
-        let mut upgrade = signal(SignalKind::user_defined2())?;
-        let mut upgrading = false;
-        upgrade::let_signals_in();
-        let clock_set = clock::tells_when_set().and_then(readable);
-        let clock_set = clock_set.context("cannot have the kernel tell when the wall clock is set")?;
+    async fn serve(mut self, mut inbox: Inbox) -> anyhow::Result<()> {
         info!(jobs_d = %self.layout.jobs_d.display(), "supervising, pid {}", std::process::id());
         // Watched before the first scan, so that nothing falls between the two.
         self.watch.refresh();
         self.take_over()?;
         abort::at(Point::TakenOver);
         self.rescan();
+        self.ready_at = self.agenda.end();
         // What ended while the program was exchanged: only now, as a child that is reaped tells nobody else.
         self.reap();
+        let mut upgrading = false;
         loop {
-            self.settle_all();
+            self.settle_some();
+            self.start_some();
             let now = clock::boot();
-            let live = self.manager.as_ref().map_or(0, |_| self.live());
-            let feed = self.manager.as_mut().and_then(|manager| {
-                manager.settled(now, live);
-                manager.wake()
-            });
-            let due = self.timers.first().map(|(at, _)| *at);
-            let rescan = self.rescan_at;
-            let next =
-                [due, rescan, feed, self.seeker.wake()].into_iter().flatten().fold(self.verify_at, Ord::min);
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = child.recv() => self.reap(),
-                Some(event) = events.recv() => {
-                    self.reap();
-                    self.look_again(&event.job, Some(&event.run));
-                    while let Ok(event) = events.try_recv() {
-                        self.look_again(&event.job, Some(&event.run));
+            let next = self.tell_manager(now).into_iter().chain(self.wakes()).fold(self.verify_at, Ord::min);
+            let busy = !self.agenda.is_empty() || self.zombies || upgrading;
+            let patience = if busy { Duration::ZERO } else { next.since(now) };
+            let messages = inbox.next(patience, self.seeker.readable()).await;
+            // Before anything that came in: what is due must not wait for what happens.
+            self.timer();
+            if std::mem::take(&mut self.zombies) {
+                self.reap();
+            }
+            let mut asked = false;
+            for message in messages {
+                match message {
+                    Message::Leave => {
+                        self.leave();
+                        return Ok(());
                     }
-                }
-                Some(outcome) = outcomes.recv() => self.written(outcome),
-                _ = reload.recv() => {
-                    info!("looking at everything again, on SIGHUP");
-                    if let Some(manager) = &mut self.manager {
-                        manager.reloading();
+                    Message::Upgrade => {
+                        upgrade::hold_signals();
+                        asked = true;
                     }
-                    self.rescan();
-                    self.try_again();
-                    self.verify_all();
-                    self.mark_scheduled();
+                    other => self.carry(other),
                 }
-                _ = upgrade.recv() => {
-                    upgrade::hold_signals();
-                    upgrading = true;
-                }
-                // What was heard before they were held comes first, once the runtime was let at it.
-                () = tokio::task::yield_now(), if upgrading => {
-                    upgrading = false;
-                    self.upgrade();
-                    upgrade::let_signals_in();
-                }
-                () = was_set(&clock_set) => self.mark_scheduled(),
-                () = self.seeker.readable() => self.seek(),
-                Some(notice) = notices.recv() => {
-                    let mut all = vec![notice];
-                    while let Ok(notice) = notices.try_recv() {
-                        all.push(notice);
-                    }
-                    self.noticed(all);
-                }
-                () = tokio::time::sleep(next.since(now)) => self.timer(),
+            }
+            // A round later: what was heard before signals were held comes first.
+            if std::mem::replace(&mut upgrading, asked) {
+                self.upgrade();
+                upgrade::let_signals_in();
+                upgrading = false;
             }
         }
+    }
+
+    /// Does what one message asks for.
+    fn carry(&mut self, message: Message) {
+        match message {
+            Message::Reload => self.reload(),
+            Message::Children => self.reap(),
+            Message::Run(RunChanged { job, run }) => {
+                // Its exit status may be known to us alone.
+                self.reap();
+                self.look_again(&job, Some(&run));
+            }
+            Message::Written(outcome) => self.written(outcome),
+            Message::Files(notices) => self.noticed(notices),
+            Message::Processes => self.seek(),
+            Message::ClockSet => self.mark_scheduled(),
+            // The loop does these itself.
+            Message::Leave | Message::Upgrade => {}
+        }
+    }
+
+    fn reload(&mut self) {
+        info!("looking at everything again, on SIGHUP");
+        if let Some(manager) = &mut self.manager {
+            manager.reloading();
+        }
+        self.rescan();
+        self.try_again();
+        self.verify_all();
+        self.mark_scheduled();
+        self.ready_at = self.agenda.end();
+    }
+
+    fn leave(&mut self) {
         let live = self.live();
         if let Some(manager) = &mut self.manager {
             manager.leaving(live);
         }
         info!("leaving; {} left running for the next supervisor to take over", count(live, "workload"));
-        Ok(())
+    }
+
+    /// Tells the service manager that this round has ended, and whether all that was read is carried out.
+    /// Gives when it wants to hear from us next.
+    fn tell_manager(&mut self, now: BootTime) -> Option<BootTime> {
+        let live = self.manager.as_ref().map(|_| self.live())?;
+        let ready = self.agenda.has_reached(self.ready_at) && self.starts.none_first();
+        let manager = self.manager.as_mut()?;
+        manager.round_ended(now, live, ready);
+        manager.wake()
+    }
+
+    /// When something is due, beside the look at all limits.
+    fn wakes(&self) -> impl Iterator<Item = BootTime> {
+        let due = self.timers.first().map(|(at, _)| *at);
+        [due, self.rescan_at, self.seeker.wake(), self.starts.wake()].into_iter().flatten()
     }
 
     /// Reads the run directories: what runs is taken over, what ended meanwhile is reported.
@@ -301,7 +325,7 @@ impl Daemon {
         for job in jobs {
             self.declared.hold(&job, now);
             self.take_over_job(&job);
-            self.dirty.insert(job);
+            self.agenda.add(job);
         }
         self.sweep();
         if self.live() > 0 {
@@ -438,7 +462,7 @@ impl Daemon {
                 info!(job = %job, "its records can be read again");
                 slot.failing = None;
                 self.alarms.clear(&Task::See(job.clone()));
-                self.dirty.insert(job);
+                self.agenda.add(job);
             }
         }
     }
@@ -480,12 +504,12 @@ impl Daemon {
             // No entry comes before this one.
             let Ok(first) = JobId::instance(stem, "0") else { continue };
             let of_rule = self.slots.range(first..).map(|(id, _)| id).take_while(|id| id.stem() == stem);
-            self.dirty.extend(of_rule.cloned());
+            of_rule.for_each(|job| self.agenda.add_urgent(job.clone()));
         }
-        self.dirty.extend(scan.changed);
+        scan.changed.into_iter().for_each(|job| self.agenda.add_urgent(job));
         if !scan.gone.is_empty() {
             let gone = self.slots.keys().filter(|job| scan.gone.contains(job.stem()));
-            self.dirty.extend(gone.cloned().collect::<Vec<_>>());
+            gone.for_each(|job| self.agenda.add_urgent(job.clone()));
         }
         if let Some(at) = scan.again {
             self.rescan_at = Some(self.rescan_at.map_or(at, |known| known.min(at)));
@@ -505,7 +529,7 @@ impl Daemon {
                     self.look_again(&job, None);
                 }
             }
-            self.dirty.insert(job);
+            self.agenda.add_urgent(job);
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
@@ -530,9 +554,26 @@ impl Daemon {
         self.verify_at = self.verify_at.min(clock::boot() + VERIFY_SOON);
     }
 
-    fn settle_all(&mut self) {
-        while let Some(job) = self.dirty.pop_first() {
+    /// Plans jobs, for as long as a round may take: at least one.
+    fn settle_some(&mut self) {
+        let until = Instant::now() + A_ROUND;
+        while let Some(job) = self.agenda.pop() {
             self.settle(&job);
+            if Instant::now() >= until {
+                break;
+            }
+        }
+    }
+
+    /// Makes starts that wait, for as long as a round may take: at least one.
+    fn start_some(&mut self) {
+        let until = Instant::now() + A_ROUND;
+        while let Some(job) = self.starts.next(clock::boot()) {
+            self.settle(&job);
+            self.starts.planned(&job);
+            if Instant::now() >= until {
+                break;
+            }
         }
     }
 
@@ -578,6 +619,14 @@ impl Daemon {
                 wake = Some(now + TRY_AGAIN);
                 break;
             }
+            if let Some(why) = plan.actions.iter().find_map(Action::starts)
+                && !self.starts.may_start(job, why)
+            {
+                plan.actions.retain(|action| !action.is_start());
+                if plan.actions.is_empty() {
+                    break;
+                }
+            }
             // What follows an action that failed may rest on it.
             let _ = plan.actions.into_iter().all(|action| self.execute(job, action, plan.outlook));
         }
@@ -597,7 +646,7 @@ impl Daemon {
 
     /// Marks a job for planning.
     pub(super) fn mark(&mut self, job: &JobId) {
-        self.dirty.insert(job.clone());
+        self.agenda.add(job.clone());
     }
 
     /// Has everything tried again now that could not be done.
@@ -605,7 +654,7 @@ impl Daemon {
         for (job, slot) in &mut self.slots {
             let owes = slot.run.as_ref().is_some_and(Run::owes_record);
             if slot.hold_until.take().is_some() || owes {
-                self.dirty.insert(job.clone());
+                self.agenda.add(job.clone());
             }
         }
         self.writer.try_again();
@@ -615,7 +664,7 @@ impl Daemon {
     fn mark_scheduled(&mut self) {
         let scheduled = |slot: &Slot| slot.run.as_ref().is_some_and(|run| !run.seen.job.schedule.is_empty());
         let jobs = self.slots.iter().filter(|(_, slot)| scheduled(slot)).map(|(job, _)| job.clone());
-        self.dirty.extend(jobs);
+        jobs.for_each(|job| self.agenda.add_urgent(job));
     }
 
     /// Lets the program that we were started by, which may be a new version by now, take our place in this
@@ -635,7 +684,10 @@ impl Daemon {
         for job in self.slots.iter().filter_map(told).collect::<Vec<_>>() {
             self.look_again(&job, None);
         }
-        self.settle_all();
+        // Starts that wait are the next program's.
+        while let Some(job) = self.agenda.pop() {
+            self.settle(&job);
+        }
         self.writer.flush();
         let owing = |slot: &Slot| slot.run.as_ref().is_some_and(Run::owes_record);
         if let Some((job, _)) = self.slots.iter().find(|(_, slot)| owing(slot)) {
@@ -658,7 +710,12 @@ impl Daemon {
 
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
     fn reap(&mut self) {
-        while let Ok(Some(pid)) = sys::peek_exit(false) {
+        for n in 0.. {
+            let Ok(Some(pid)) = sys::peek_exit(false) else { break };
+            if n == REAPED_A_ROUND {
+                self.zombies = true;
+                break;
+            }
             // While it is a zombie nobody else has its number; and it can wait until that can be read.
             let Ok(process) = process::identify(pid) else { break };
             let Ok(reaped) = sys::reap(pid) else { break };
@@ -721,8 +778,8 @@ pub(super) fn remove(job: &JobId, dir: RunDir) {
 /// Tells `events` when a descriptor becomes readable: a process has ended, or a pipe was closed.
 pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
     source: T,
-    event: Event,
-    events: &UnboundedSender<Event>,
+    event: RunChanged,
+    events: &UnboundedSender<RunChanged>,
 ) -> io::Result<tokio::task::AbortHandle> {
     let source = readable(source)?;
     let events = events.clone();
@@ -737,8 +794,8 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
 /// The same, each time that there is something new to it: a process has ended, and then was reaped.
 pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
     source: T,
-    event: Event,
-    events: &UnboundedSender<Event>,
+    event: RunChanged,
+    events: &UnboundedSender<RunChanged>,
 ) -> io::Result<tokio::task::AbortHandle> {
     let source = readable(source)?;
     let events = events.clone();
@@ -756,25 +813,12 @@ pub(super) fn tell_each_time<T: AsRawFd + AsFd + Send + Sync + 'static>(
 }
 
 /// A descriptor of which one can wait until there is something to read.
-fn readable<T: AsRawFd + AsFd>(source: T) -> io::Result<AsyncFd<T>> {
+pub(super) fn readable<T: AsRawFd + AsFd>(source: T) -> io::Result<AsyncFd<T>> {
     #[allow(
         deprecated,
         reason = "it trusts the source to keep its descriptor open, which those that own theirs do"
     )]
     AsyncFd::with_interest(source, Interest::READABLE)
-}
-
-/// Waits until the wall clock is set.
-async fn was_set(clock: &AsyncFd<OwnedFd>) {
-    match clock.readable().await {
-        Ok(mut ready) => {
-            // It fails, which is what tells of it.
-            let _ = nix::unistd::read(clock.get_ref(), &mut [0; 8]);
-            ready.clear_ready();
-        }
-        // The runtime is going.
-        Err(_) => std::future::pending().await,
-    }
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

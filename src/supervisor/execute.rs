@@ -9,8 +9,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::alarms::Task;
-use super::daemon::{Daemon, Event, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
+use super::daemon::{Daemon, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
 use super::environment;
+use super::inbox::RunChanged;
 use super::observed::Standing;
 use super::run::{Run, Watched};
 use crate::abort::{self, Point};
@@ -100,7 +101,11 @@ impl Daemon {
         };
         abort::at(Point::LimitsSet);
         let spec = Spec { environment, history, open_files: self.open_files, cgroup, limits, ..spec };
-        self.begin(spec, why.describe(), failed)
+        let begun = self.begin(spec, why.describe(), failed);
+        if self.run_of(&job.id).is_some_and(|run| run.seen.phase == Phase::Starting) {
+            self.starts.began(&job.id, clock::boot());
+        }
+        begun
     }
 
     /// What is recorded of each new run of a job, whether its workload is started or taken over.
@@ -133,7 +138,7 @@ impl Daemon {
             None => match wrapper::launch(&self.wrapper, &run.dir, lock) {
                 Ok((_, ready)) => {
                     abort::at(Point::WrapperLaunched);
-                    let event = Event { job: job.id.clone(), run: run_id };
+                    let event = RunChanged { job: job.id.clone(), run: run_id };
                     match tell_when_readable(ready, event, &self.events) {
                         Ok(watch) => run.watch = Some(watch),
                         // Without descriptors it is looked at from time to time instead.
@@ -469,7 +474,7 @@ impl Daemon {
             if let Some(watch) = run.watch.take() {
                 watch.abort();
             }
-            let event = Event { job: job.clone(), run: run.seen.id.clone() };
+            let event = RunChanged { job: job.clone(), run: run.seen.id.clone() };
             let watch = match watched {
                 Some(Watched::Wrapper(wrapper)) => Some(tell_when_readable(wrapper, event, &self.events)),
                 Some(Watched::Orphan(orphan)) => Some(tell_each_time(orphan, event, &self.events)),
@@ -483,6 +488,10 @@ impl Daemon {
             }
         }
         self.alarms.clear(&Task::See(job.clone()));
+        let Some(run) = self.run_of(job) else { return };
+        if run.seen.phase != Phase::Starting {
+            self.starts.settled(job);
+        }
         let Some(run) = self.run_of(job) else { return };
         if !had_started
             && let Some(started) = &run.started

@@ -8,6 +8,7 @@
 //! place), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the commands that look without
 //! touching, by way of `survey.rs`; `sla.rs` sums up reports; `doctor.rs` tries what the host can do.
 
+pub mod agenda;
 pub mod alarms;
 pub mod attach;
 pub mod cgroups;
@@ -17,6 +18,7 @@ pub mod doctor;
 pub mod environment;
 pub mod execute;
 pub mod folders;
+pub mod inbox;
 pub mod lock;
 pub mod notify;
 pub mod observed;
@@ -24,6 +26,7 @@ pub mod preview;
 pub mod run;
 pub mod seek;
 pub mod sla;
+pub mod starts;
 pub mod status;
 pub mod survey;
 pub mod upgrade;

@@ -53,10 +53,11 @@ impl Manager {
         self.watchdog.as_ref().map(|watchdog| watchdog.due)
     }
 
-    /// Every plan was executed, and this many jobs run: says what is owed.
-    pub fn settled(&mut self, now: BootTime, running: usize) {
+    /// A round of the loop has ended, and this many jobs run: feeds the watchdog. `ready`: all that was read
+    /// is carried out.
+    pub fn round_ended(&mut self, now: BootTime, running: usize, ready: bool) {
         let mut states = Vec::new();
-        if std::mem::take(&mut self.owes_ready) {
+        if ready && std::mem::take(&mut self.owes_ready) {
             states.push(NotifyState::Ready);
         }
         let status = format!("{} running", count(running, "job"));
@@ -70,7 +71,7 @@ impl Manager {
         self.tell(&states);
     }
 
-    /// Everything is read again now; [`Self::settled`] says when that is done.
+    /// Everything is read again now; [`Self::round_ended`] says when that is done.
     pub fn reloading(&mut self) {
         // `Type=notify-reload` wants to know since when, so as not to take an older READY=1 for the answer.
         let mut states = vec![NotifyState::Reloading];

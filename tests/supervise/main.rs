@@ -25,5 +25,6 @@ mod rlimits;
 mod schedule;
 mod security;
 mod stops;
+mod storm;
 mod takeover;
 mod upgrade;
