@@ -11,6 +11,7 @@
 //! | [`linux`] | The kernel's side: process identity, priorities, spawning |
 //! | [`wrapper`] | The small process that is the parent of one workload |
 //! | [`supervisor`] | The loop: watch, observe, plan, execute, report |
+//! | [`commands`] | What the commands of `ffrtmp-sup` do that look without touching: status, plan, doctor, sla |
 //! | [`worker`] | The documents that worker agents exchange with their master. Pure |
 //! | [`convert`] | Job files, made from systemd units, supervisord programs and worker documents. Pure |
 //! | [`cli`] | The command line of `ffrtmp`: options, and the job that they come to |
@@ -41,6 +42,7 @@
 
 pub mod abort;
 pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod convert;
 pub mod lint;

@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("linux", &["model"]),
     ("wrapper", &["abort", "model", "runs", "linux"]),
     ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "wrapper"]),
+    ("commands", &["model", "config", "reconcile", "runs", "lint", "linux", "supervisor"]),
     ("worker", &["model", "config"]),
     ("convert", &["model", "config", "lint", "worker"]),
     ("cli", &["model", "config", "runs", "lint", "linux", "worker", "wrapper"]),

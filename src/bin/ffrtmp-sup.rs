@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Parser;
 use ffrtmp::cli::ffrtmp_sup::{Command, ConvertArgs, FfrtmpSup, LogLines, Source};
 use ffrtmp::cli::layout;
+use ffrtmp::commands::{doctor, plan, sla, status};
 use ffrtmp::config::load::{self, Trust};
 use ffrtmp::config::paths::Layout;
 use ffrtmp::config::problem::Level;
@@ -21,7 +22,7 @@ use ffrtmp::lint::{rules, validate};
 use ffrtmp::linux::clock;
 use ffrtmp::model::ids::JobId;
 use ffrtmp::model::sla::parse_since;
-use ffrtmp::supervisor::{daemon, doctor, preview, sla, status};
+use ffrtmp::supervisor::daemon;
 use ffrtmp::telemetry::{self, LogFormat};
 
 /// For the static build: with musl's own allocator `validate` takes three times as long.
@@ -61,12 +62,12 @@ fn run(cli: FfrtmpSup) -> anyhow::Result<u8> {
             if let Some(folder) = &folder {
                 std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
             }
-            let outcome = preview::run(&layout(cli.root)?, folder.as_deref(), json, &mut out)?;
+            let outcome = plan::run(&layout(cli.root)?, folder.as_deref(), json, &mut out)?;
             out.flush()?;
             Ok(match outcome {
-                preview::Outcome::Nothing => 0,
-                preview::Outcome::Errors => 1,
-                preview::Outcome::Changes => 3,
+                plan::Outcome::Nothing => 0,
+                plan::Outcome::Errors => 1,
+                plan::Outcome::Changes => 3,
             })
         }
         Command::Status { job, json, watch } => {

@@ -30,7 +30,7 @@ use super::starts::Starts;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer};
-use super::{attach, cgroups, folders, lock, observed, survey};
+use super::{attach, cgroups, folders, lock, observed};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
@@ -343,7 +343,7 @@ impl Daemon {
         // A start that came to nothing is still owed. The run before it, if that is there, decides what
         // follows, and knows how often the job was started.
         // One that was told of is told to the end.
-        let told = survey::report_of(&self.layout, job).map(|report| report.run_id);
+        let told = observed::report_of(&self.layout, job).map(|report| report.run_id);
         while let Some(dir) = newest.take_if(|dir| dir.run_id() != told && never_began(dir)) {
             if let Ok(sighting) = observed::look(&dir, clock::now()) {
                 // A process that was taken over may have been changed before that was recorded.

@@ -1,12 +1,12 @@
 //! The supervisor: it reads what is declared, sees what runs, plans, and executes. It owns no workload.
 //!
-//! `daemon.rs` is the loop. The other files are what it consists of: `declared.rs` (files), `watch.rs`
+//! `daemon.rs` is the loop. The other files are what it consists of: `inbox.rs` (what comes in), `agenda.rs`
+//! (who is planned next), `starts.rs` (the queue of starts), `declared.rs` (files), `watch.rs`
 //! (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories), `run.rs` (a run as it is
 //! known), `execute.rs` (effects), `seek.rs` (which processes fit), `attach.rs` (whose they are, taking them
 //! over), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs` (reports on disk),
 //! `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a new version in its
-//! place), `notify.rs` (the service manager). `status.rs` and `preview.rs` are the commands that look without
-//! touching, by way of `survey.rs`; `sla.rs` sums up reports; `doctor.rs` tries what the host can do.
+//! place), `notify.rs` (the service manager).
 
 pub mod agenda;
 pub mod alarms;
@@ -14,7 +14,6 @@ pub mod attach;
 pub mod cgroups;
 pub mod daemon;
 pub mod declared;
-pub mod doctor;
 pub mod environment;
 pub mod execute;
 pub mod folders;
@@ -22,13 +21,9 @@ pub mod inbox;
 pub mod lock;
 pub mod notify;
 pub mod observed;
-pub mod preview;
 pub mod run;
 pub mod seek;
-pub mod sla;
 pub mod starts;
-pub mod status;
-pub mod survey;
 pub mod upgrade;
 pub mod watch;
 pub mod writer;

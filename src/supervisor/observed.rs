@@ -3,16 +3,19 @@
 //! The order of looking is the proof: first the lock, then the records. Whoever finds the lock free
 //! finds everything that the wrapper wrote.
 
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::paths::Layout;
 use crate::linux::cgroup;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
-use crate::model::ids::RunId;
+use crate::model::ids::{JobId, RunId};
 use crate::model::process::ProcessIdentity;
-use crate::model::report::Usage;
+use crate::model::report::{Report, Usage};
 use crate::model::time::Moment;
 use crate::reconcile::plan::{Observed, Phase, StopAsked};
 use crate::runs::dir::{RecordCause, RecordError, RunDir};
@@ -264,4 +267,22 @@ pub fn never_began() -> Ended {
         errno: None,
         detail: "the wrapper ended before it started the workload".into(),
     })
+}
+
+/// The newest report of a job.
+#[must_use]
+pub fn report_of(layout: &Layout, job: &JobId) -> Option<Report> {
+    let bytes = fs::read(layout.reports().join(format!("{job}.json"))).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Whether the last report of a run is on disk: in the history, and as its job's newest, if it is that.
+#[must_use]
+pub fn is_filed(layout: &Layout, sighting: &Sighting) -> bool {
+    let spec = &sighting.spec;
+    let name = format!("{}.json", spec.run_id);
+    let in_history = layout.history().join(Path::new(spec.job.id.as_str())).join(name).exists();
+    // A supervisor may have been killed between the two.
+    let stale = |report: Report| report.run_id == spec.run_id && report.exit_reason.is_none();
+    in_history && !report_of(layout, &spec.job.id).is_some_and(stale)
 }

@@ -9,7 +9,6 @@ use tracing::{error, warn};
 
 use super::daemon::Daemon;
 use super::observed::{self, Blind, Sighting, Standing};
-use super::survey;
 use crate::abort::{self, Point};
 use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
@@ -100,8 +99,8 @@ impl Run {
     /// A run that another supervisor left.
     pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
         let spec = sighting.spec.clone();
-        let filed = survey::is_filed(&daemon.layout, &sighting);
-        let mut report = survey::report_of(&daemon.layout, &spec.job.id)
+        let filed = observed::is_filed(&daemon.layout, &sighting);
+        let mut report = observed::report_of(&daemon.layout, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
                 let (id, restarts) = (spec.run_id.clone(), spec.history.restarts);

@@ -14,6 +14,7 @@ use crate::model::ids::JobId;
 use crate::model::units::{count, format_duration};
 use crate::reconcile::diff::{Change, Class, diff};
 use crate::reconcile::plan::{Action, Outlook, Phase, Wanted, plan};
+use crate::supervisor::observed::is_filed;
 
 /// What would be done for a job.
 #[derive(Debug, Serialize)]
@@ -91,8 +92,7 @@ pub fn run(
     for job in wishes.jobs(layout) {
         // A file that cannot be read keeps what runs as it is; one that is missing does not.
         let sighting = survey::run_of(layout, &job);
-        let observed =
-            sighting.as_ref().map(|sighting| sighting.observed(survey::is_filed(layout, sighting)));
+        let observed = sighting.as_ref().map(|sighting| sighting.observed(is_filed(layout, sighting)));
         let live = observed.as_ref().is_some_and(|run| !matches!(run.phase, Phase::Ended { .. }));
         let (wanted, waits) = wishes.wanted(&job, live);
         let before = steps.len();

@@ -6,8 +6,6 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::cgroups::{Chosen, names};
-use super::lock;
 use crate::config::paths::Layout;
 use crate::linux::cgroup::{self, Before, Request};
 use crate::linux::priority::{self, Members};
@@ -16,6 +14,8 @@ use crate::model::cgroup::{Choice, Controller};
 use crate::model::constraints::{Backend, ConstraintStatus, Constraints, CpuLimit, IoClass, in_force, merge};
 use crate::model::cpus::CpuSet;
 use crate::model::units::ByteSize;
+use crate::supervisor::cgroups::{Chosen, names};
+use crate::supervisor::lock;
 
 /// What was found.
 #[derive(Debug, Serialize)]

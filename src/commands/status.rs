@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::observed::{Sighting, Standing};
+use super::survey;
 use super::survey::{Scheduled, Wishes};
-use super::{lock, survey};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
 use crate::linux::cgroup::counters;
@@ -23,6 +22,8 @@ use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
 use crate::model::units::{cut, mebibytes, short_time};
 use crate::reconcile::plan::{Quarry, Wanted};
+use crate::supervisor::lock;
+use crate::supervisor::observed::{Sighting, Standing, report_of};
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(1);
@@ -109,7 +110,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
         unusable.iter().filter(|stem| !known(stem, &jobs)).filter_map(|stem| JobId::new(stem).ok()).collect();
     jobs.extend(bare);
     if let Some(job) = &options.job {
-        if !jobs.contains(job) && survey::report_of(layout, job).is_none() {
+        if !jobs.contains(job) && report_of(layout, job).is_none() {
             return Ok(false);
         }
         jobs = [job.clone()].into();
@@ -143,7 +144,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
 }
 
 fn row(layout: &Layout, wishes: &Wishes, job: &JobId) -> Row {
-    let report = survey::report_of(layout, job);
+    let report = report_of(layout, job);
     let sighting = survey::run_of(layout, job);
     let errors = wishes.declared.errors(job.stem()).to_vec();
     let live = matches!(sighting.as_ref().map(|sighting| &sighting.standing), Some(Standing::Running { .. }));

@@ -2,28 +2,25 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::attach::{Claims, matches, rules};
-use super::declared::Declared;
-use super::observed::{self, Sighting, Standing};
-use super::seek::Seeker;
 use crate::config::paths::Layout;
 use crate::linux::clock;
 use crate::model::ids::JobId;
 use crate::model::job::Job;
 use crate::model::process::ProcessIdentity;
-use crate::model::report::Report;
 use crate::model::schedule::Window;
 use crate::model::time::{Moment, WallTime};
 use crate::model::units::format_duration;
 use crate::reconcile::plan::Wanted;
 use crate::runs::dir::{all_jobs, current, job_runs};
+use crate::supervisor::attach::{Claims, matches, rules};
+use crate::supervisor::declared::Declared;
+use crate::supervisor::observed::{self, Sighting, Standing};
+use crate::supervisor::seek::Seeker;
 
 /// What is wanted at this moment.
 pub struct Wishes {
@@ -90,13 +87,6 @@ pub fn run_of(layout: &Layout, job: &JobId) -> Option<Sighting> {
     observed::look(&dir, clock::now()).ok()
 }
 
-/// The newest report of a job.
-#[must_use]
-pub fn report_of(layout: &Layout, job: &JobId) -> Option<Report> {
-    let bytes = fs::read(layout.reports().join(format!("{job}.json"))).ok()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
 /// What a job's schedule has in force, and what comes next.
 #[derive(Debug, Serialize)]
 pub struct Scheduled {
@@ -146,15 +136,4 @@ impl fmt::Display for Scheduled {
         let Some(at) = self.next_change_at else { return Ok(()) };
         write!(f, ", then {} at {at} (in {})", name(&self.next), format_duration(self.wait))
     }
-}
-
-/// Whether the last report of a run is on disk: in the history, and as its job's newest, if it is that.
-#[must_use]
-pub fn is_filed(layout: &Layout, sighting: &Sighting) -> bool {
-    let spec = &sighting.spec;
-    let name = format!("{}.json", spec.run_id);
-    let in_history = layout.history().join(Path::new(spec.job.id.as_str())).join(name).exists();
-    // A supervisor may have been killed between the two.
-    let stale = |report: Report| report.run_id == spec.run_id && report.exit_reason.is_none();
-    in_history && !report_of(layout, &spec.job.id).is_some_and(stale)
 }
