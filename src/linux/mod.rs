@@ -6,6 +6,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod effort;
 pub mod exits;
+pub mod marked;
 pub mod pid_file;
 pub mod priority;
 pub mod proc_events;

@@ -22,8 +22,9 @@ use super::agenda::{Agenda, Place};
 use super::alarms::{Alarms, Task};
 use super::declared::{CONFIRM_DELETION, Declared, Hint, News, Scan};
 use super::inbox::{Inbox, Message, RunChanged};
-use super::lock::SupervisorLock;
+use super::lock::{LockError, SupervisorLock};
 use super::notify::Manager;
+use super::orphans::Orphans;
 use super::run::Run;
 use super::seek::Seeker;
 use super::starts::Starts;
@@ -109,8 +110,12 @@ pub struct Daemon {
     watch: Watch,
     /// The jobs that are to be planned.
     pub(super) agenda: Agenda,
+    /// Workloads that run without records.
+    pub(super) orphans: Orphans,
     /// The jobs that wait for their start.
     pub(super) starts: Starts,
+    /// Another supervisor holds the lock of this state: why we leave.
+    usurped: Option<String>,
     /// Children have ended that were not reaped in the last round.
     zombies: bool,
     /// The service manager is told that all is read once the agenda is past this.
@@ -194,7 +199,9 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             seeker: Seeker::new(),
             watch,
             agenda: Agenda::default(),
+            orphans: Orphans::default(),
             starts: Starts::default(),
+            usurped: None,
             zombies: false,
             ready_at: Agenda::default().end(),
             planned: true,
@@ -221,6 +228,7 @@ impl Daemon {
         self.take_over()?;
         abort::at(Point::TakenOver);
         self.rescan();
+        self.orphans.tell_undeclared(self.declared.jobs());
         self.ready_at = self.agenda.end();
         // What ended while the program was exchanged: only now, as a child that is reaped tells nobody else.
         self.reap();
@@ -228,6 +236,10 @@ impl Daemon {
         loop {
             self.settle_some();
             self.start_some();
+            if let Some(why) = self.usurped.take() {
+                self.leave();
+                anyhow::bail!(why);
+            }
             let now = clock::boot();
             let next = self.tell_manager(now).into_iter().chain(self.wakes()).fold(self.verify_at, Ord::min);
             let busy = !self.agenda.is_empty() || self.zombies || upgrading;
@@ -300,6 +312,30 @@ impl Daemon {
         info!("leaving; {} left running for the next supervisor to take over", count(live, "workload"));
     }
 
+    /// Whether the lock file is still the one that we hold. Where it, or the whole state folder, was deleted, it is
+    /// made anew; where another supervisor was quicker, we leave before anything is started twice.
+    pub(super) fn check_lock(&mut self) -> io::Result<()> {
+        let path = self.layout.lock();
+        if self.lock.is_at(&path) {
+            return Ok(());
+        }
+        folders::make(&self.layout)?;
+        match lock::take(&path, None) {
+            Ok(lock) => {
+                warn!("{} was deleted; it is made anew", path.display());
+                self.lock = lock;
+                Ok(())
+            }
+            Err(error @ LockError::Held { .. }) => {
+                let why =
+                    format!("the lock file was deleted, and {error}; this one leaves, the workloads run on");
+                self.usurped = Some(why.clone());
+                Err(io::Error::other(why))
+            }
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
     /// Tells the service manager that this round has ended, and whether all that was read is carried out.
     /// Gives when it wants to hear from us next.
     fn tell_manager(&mut self, now: BootTime) -> Option<BootTime> {
@@ -327,6 +363,7 @@ impl Daemon {
             self.take_over_job(&job);
             self.agenda.add(job);
         }
+        self.find_orphans();
         self.sweep();
         if self.live() > 0 {
             info!("took over {}", count(self.live(), "running workload"));
@@ -398,7 +435,7 @@ impl Daemon {
         self.slots.values().filter(|slot| slot.run.as_ref().is_some_and(Run::is_live)).count()
     }
 
-    fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
+    pub(super) fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
             Ok(sighting) => {
                 let mut run = Run::resume(self, dir, sighting);
@@ -450,6 +487,9 @@ impl Daemon {
         if self.watch.refresh() {
             // What happened between the last look and the new watch is seen by this scan.
             info!("watching {} and {}", self.layout.jobs_d.display(), self.layout.profiles_d.display());
+        }
+        if let Err(error) = self.check_lock() {
+            error!("{error}");
         }
         let now = clock::now();
         let scan = self.declared.scan(now);

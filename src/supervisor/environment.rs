@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 
 use nix::unistd::{Uid, User};
 
@@ -23,6 +24,13 @@ const PASSED_PREFIXES: &[&str] =
 /// `PATH` where the supervisor has none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The run that a process belongs to.
+pub const RUN_VARIABLE: &str = "FFRTMP_RUN_ID";
+
+/// The state folder of the supervisor that started it: what tells its workloads from those of others where
+/// the records are lost.
+pub const STATE_VARIABLE: &str = "FFRTMP_STATE";
+
 /// The environment of one run. From weak to strong: what is handed on, who the workload is,
 /// env files in their order, `exec.env`.
 ///
@@ -32,6 +40,7 @@ pub fn build(
     job: &JobId,
     run: &RunId,
     exec: &Exec,
+    state: &Path,
     pass: &[String],
     own: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<Vec<(String, String)>, StartError> {
@@ -53,7 +62,8 @@ pub fn build(
         set("USER", user.name);
     }
     env.insert("FFRTMP_JOB".into(), job.to_string());
-    env.insert("FFRTMP_RUN_ID".into(), run.to_string());
+    env.insert(RUN_VARIABLE.into(), run.to_string());
+    env.extend(state.to_str().map(|state| (STATE_VARIABLE.to_owned(), state.to_owned())));
     for file in &exec.env_files {
         let shown = file.to_string_lossy();
         let (path, optional) = shown.strip_prefix('-').map_or((&*shown, false), |path| (path, true));
@@ -75,7 +85,8 @@ pub fn build(
     Ok(env.into_iter().collect())
 }
 
-fn user_of(exec: &Exec) -> Option<User> {
+/// Whom the workload runs as.
+pub fn user_of(exec: &Exec) -> Option<User> {
     // A user that does not exist is told by the wrapper, at its own stage.
     match &exec.user {
         None => User::from_uid(Uid::effective()).ok().flatten(),
@@ -124,7 +135,8 @@ mod tests {
         let job = job("a", &format!("{toml}\n"));
         let own = own.iter().map(|(key, value)| (OsString::from(key), OsString::from(value)));
         let exec = job.exec().expect("exec");
-        let list = build(&job.id, &RunId::new(1, 1), exec, &["MINE".into()], own)?;
+        let list =
+            build(&job.id, &RunId::new(1, 1), exec, Path::new("/var/lib/state"), &["MINE".into()], own)?;
         Ok(list.into_iter().collect())
     }
 

@@ -18,7 +18,7 @@ use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, Before};
 use crate::linux::clock;
 use crate::linux::process::{self, PidFd};
-use crate::model::cgroup::Controller;
+use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{ConstraintName, ConstraintStatus};
 use crate::model::drift::{self, Drift};
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, judge};
@@ -78,11 +78,16 @@ impl Daemon {
     }
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
+        self.check_lock()?;
+        if self.adopt(job, &history)? {
+            return Ok(());
+        }
         let spec = self.spec_of(job);
         history.recent.push(spec.created.boot);
         let environment = match job.exec() {
             Some(exec) => {
-                environment::build(&job.id, &spec.run_id, exec, &self.settings.pass, std::env::vars_os())
+                let (state, pass) = (&self.layout.state, &self.settings.pass);
+                environment::build(&job.id, &spec.run_id, exec, state, pass, std::env::vars_os())
             }
             None => Ok(Vec::new()),
         };
@@ -92,6 +97,11 @@ impl Daemon {
         };
         let cgroup = self.cgroups.create(job.id.as_str());
         abort::at(Point::CgroupMade);
+        if let Ok(cgroup) = &cgroup
+            && self.slots.get(&job.id).is_none_or(|slot| slot.run.is_none())
+        {
+            refuse_inhabited(cgroup)?;
+        }
         let (cgroup, limits) = match cgroup {
             Ok(cgroup) => {
                 let limits = cgroup::apply(&cgroup, job.in_force(), Before::Fresh);
@@ -637,6 +647,22 @@ fn because(what: &str, error: io::Error) -> io::Error {
         error: io::Error,
     }
     io::Error::new(error.kind(), Because { what: what.into(), error })
+}
+
+/// A job of which no run is known starts in an empty cgroup only: what lives there may be the job itself.
+fn refuse_inhabited(cgroup: &Cgroup) -> io::Result<()> {
+    let procs = cgroup::procs(cgroup)?;
+    if procs.is_empty() {
+        return Ok(());
+    }
+    let pids: Vec<String> = procs.iter().take(5).map(ToString::to_string).collect();
+    let more = if procs.len() > pids.len() { ", ..." } else { "" };
+    Err(io::Error::other(format!(
+        "not started: its cgroup holds processes ({}) of which no record tells (pid {}{more}), which may be this job; end what \
+         is left over, and it starts",
+        procs.len(),
+        pids.join(", ")
+    )))
 }
 
 /// Whether a limit is refused whose file is there: a job that uses less, or a disk that comes back, is

@@ -30,6 +30,15 @@ impl SupervisorLock {
         Ok(self.0.as_raw_fd())
     }
 
+    /// Whether the file at this path is the one that is held.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        match (self.0.metadata(), path.symlink_metadata()) {
+            (Ok(held), Ok(there)) => (held.dev(), held.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
+
     /// Keeps it from every other program again.
     pub fn keep(&self) {
         // As above.

@@ -4,7 +4,7 @@
 //! (who is planned next), `starts.rs` (the queue of starts), `declared.rs` (files), `watch.rs`
 //! (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories), `run.rs` (a run as it is
 //! known), `execute.rs` (effects), `seek.rs` (which processes fit), `attach.rs` (whose they are, taking them
-//! over), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs` (reports on disk),
+//! over), `orphans.rs` (workloads without records), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs` (reports on disk),
 //! `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a new version in its
 //! place), `notify.rs` (the service manager).
 
@@ -21,6 +21,7 @@ pub mod inbox;
 pub mod lock;
 pub mod notify;
 pub mod observed;
+pub mod orphans;
 pub mod run;
 pub mod seek;
 pub mod starts;

@@ -203,6 +203,10 @@ impl Desk {
     /// Writes all there is. What is written leaves the desk, what fails stays.
     fn write(&mut self) -> io::Result<()> {
         let mut outcome = Ok(());
+        if !self.newest.is_empty() {
+            // Somebody may have cleaned up.
+            outcome = private_dir(&self.reports.folder);
+        }
         // History first: a run directory is removed only when its report is there.
         let mut runs = Vec::new();
         let mut files = Vec::new();

@@ -19,6 +19,7 @@ mod folders;
 mod killed;
 mod media;
 mod notify;
+mod orphans;
 mod ps;
 mod restarts;
 mod rlimits;
