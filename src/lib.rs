@@ -8,6 +8,7 @@
 //! | [`reconcile`] | From what is wanted and seen to what is to be done: the plan. Pure |
 //! | [`runs`] | The directory of a run: its records and its lock |
 //! | [`lint`] | What is wrong with a file, for people, editors and CI |
+//! | [`logs`] | Output files of jobs: kept within a bound while they are written |
 //! | [`linux`] | The kernel's side: process identity, priorities, spawning |
 //! | [`wrapper`] | The small process that is the parent of one workload |
 //! | [`supervisor`] | The loop: watch, observe, plan, execute, report |
@@ -30,6 +31,7 @@
 //! | `reports/<job>.json` | the supervisor, at each change of a job's life |
 //! | `reports/history/<job>/<run-id>.json` | the supervisor, for each run that ended |
 //! | `logs/<job>.log` | the workload, where its output goes to a file |
+//! | `logs/<job>.log.1`, `.2` ... | the supervisor: older pieces of that, the newest first |
 //! | `supervisor.lock` | the supervisor: one per state |
 //! | `cli/reports/<job>.json`, `cli/reports/history/<job>/<run-id>.json` | `ffrtmp run` and `ffrtmp attach`, for a run with a name |
 //!
@@ -47,6 +49,7 @@ pub mod config;
 pub mod convert;
 pub mod lint;
 pub mod linux;
+pub mod logs;
 pub mod model;
 pub mod reconcile;
 pub mod runs;

@@ -1159,7 +1159,7 @@ impl Reader {
         Some(duration)
     }
 
-    fn size(&mut self, path: &'static str, value: Option<&Scalar>, min: u64) -> Option<ByteSize> {
+    pub(super) fn size(&mut self, path: &'static str, value: Option<&Scalar>, min: u64) -> Option<ByteSize> {
         let size = match value? {
             // A bare number is MiB.
             Scalar::Integer(mib) => match u64::try_from(*mib) {

@@ -303,6 +303,8 @@ pub struct SupervisorFile {
     pub environment: Option<EnvironmentTable>,
     /// Which mechanism keeps the limits.
     pub cgroup: Option<CgroupTable>,
+    /// How much of each job's output is kept.
+    pub logs: Option<LogsTable>,
     /// How the supervisor speaks.
     pub log: Option<LogTable>,
     /// Absolute path of the wrapper. Default: `ffrtmp` beside the supervisor's own program.
@@ -336,6 +338,18 @@ pub struct CgroupTable {
     /// Default auto: the best that this host offers. Any other that is not there is an error.
     #[schemars(with = "Option<Choice>")]
     pub backend: Option<String>,
+}
+
+/// `[logs]`: how much of each job's output is kept, where it goes to a file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct LogsTable {
+    /// A log of this size is rotated: "64MiB", or a bare number of MiB. At least 64KiB. Default 64MiB.
+    pub max_size: Option<Scalar>,
+    /// Older pieces that are kept beside it. Default 3.
+    #[schemars(range(min = 0, max = 1000))]
+    pub keep: Option<i64>,
 }
 
 /// `[log]`: how the supervisor speaks.
@@ -531,6 +545,7 @@ impl Tables for SupervisorFile {
         ("reports", fields::of::<ReportsTable>),
         ("environment", fields::of::<EnvironmentTable>),
         ("cgroup", fields::of::<CgroupTable>),
+        ("logs", fields::of::<LogsTable>),
         ("log", fields::of::<LogTable>),
     ];
 }

@@ -12,6 +12,10 @@ use crate::model::cgroup::Choice;
 pub struct Settings {
     /// Ended runs kept per job.
     pub keep: usize,
+    /// Bytes of a job's log at which it is rotated.
+    pub log_size: u64,
+    /// Older pieces of a job's log that are kept.
+    pub log_pieces: usize,
     /// Variables handed on to workloads, beside the built-in list.
     pub pass: Vec<String>,
     /// Which mechanism keeps the limits.
@@ -26,6 +30,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             keep: 20,
+            log_size: 64 << 20,
+            log_pieces: 3,
             pass: Vec::new(),
             cgroup: Choice::default(),
             log_level: LogLevel::default(),
@@ -41,6 +47,7 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let default = Settings::default();
     let keep = file.reports.as_ref().and_then(|reports| reports.keep);
     let keep = read.integer("reports.keep", keep, 1, 10_000).and_then(|keep| usize::try_from(keep).ok());
+    let (log_size, log_pieces) = logs(file, &mut read);
     let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
     let cgroup =
         read.choice("cgroup.backend", file.cgroup.as_ref().and_then(|cgroup| cgroup.backend.as_ref()));
@@ -58,12 +65,32 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     }
     let settings = Settings {
         keep: keep.unwrap_or(default.keep),
+        log_size: log_size.unwrap_or(default.log_size),
+        log_pieces: log_pieces.unwrap_or(default.log_pieces),
         pass,
         cgroup: cgroup.unwrap_or(default.cgroup),
         log_level: level.unwrap_or(default.log_level),
         wrapper,
     };
     (settings, read.problems)
+}
+
+/// Less would be rotated all the time.
+const LEAST_LOG: u64 = 64 << 10;
+
+fn logs(file: &SupervisorFile, read: &mut Reader) -> (Option<u64>, Option<usize>) {
+    let Some(logs) = &file.logs else { return (None, None) };
+    let size = read.size("logs.max_size", logs.max_size.as_ref(), 0).map(|size| size.0);
+    if size.is_some_and(|size| size < LEAST_LOG) {
+        read.error(
+            "out-of-range",
+            At::Value(KeyPath::of("logs.max_size")),
+            "logs.max_size is less than 64KiB",
+            "use 64KiB or more; the default is 64MiB",
+        );
+    }
+    let keep = read.integer("logs.keep", logs.keep, 0, 1000).and_then(|keep| usize::try_from(keep).ok());
+    (size.filter(|size| *size >= LEAST_LOG), keep)
 }
 
 #[cfg(test)]
@@ -84,6 +111,10 @@ mod tests {
             ["out-of-range", "unknown-value", "unknown-value", "relative-path", "bad-env-name"]
         );
         assert_eq!(settings.keep, 20);
+        let (settings, problems) = read("[logs]\nmax_size = \"1KiB\"\nkeep = 0\n");
+        assert_eq!((settings.log_size, settings.log_pieces, problems.len()), (64 << 20, 0, 1));
+        let (settings, problems) = read("[logs]\nmax_size = \"2MiB\"\n");
+        assert_eq!((settings.log_size, settings.log_pieces, problems.len()), (2 << 20, 3, 0));
         let (settings, problems) = read("[reports]\nkeep = 5\n[log]\nlevel = \"debug\"\n");
         assert_eq!((settings.keep, settings.log_level, problems), (5, LogLevel::Debug, vec![]));
     }

@@ -38,6 +38,8 @@ use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
 use crate::linux::sys::{self, Reaped};
 use crate::linux::{clock, process};
+use crate::logs::Bound;
+use crate::logs::keeper::LogKeeper;
 use crate::model::ids::{JobId, RunId};
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
@@ -102,6 +104,8 @@ pub struct Daemon {
     pub(super) unfiled: HashMap<RunId, RunDir>,
     /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
     pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
+    /// Keeps the logs within their bounds; `None`: it could not be started.
+    _logs: Option<LogKeeper>,
     /// What the host lacks.
     pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<RunChanged>,
@@ -194,6 +198,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
                 .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
+            _logs: keep_logs(&layout, &options.settings),
             alarms: Alarms::default(),
             events: senders.runs.clone(),
             seeker: Seeker::new(),
@@ -859,6 +864,13 @@ pub(super) fn readable<T: AsRawFd + AsFd>(source: T) -> io::Result<AsyncFd<T>> {
         reason = "it trusts the source to keep its descriptor open, which those that own theirs do"
     )]
     AsyncFd::with_interest(source, Interest::READABLE)
+}
+
+/// Without it jobs run all the same, and their logs grow.
+fn keep_logs(layout: &Layout, settings: &Settings) -> Option<LogKeeper> {
+    let bound = Bound { max_size: settings.log_size, keep: settings.log_pieces };
+    let started = LogKeeper::start(layout.logs(), bound);
+    started.inspect_err(|error| warn!("cannot keep logs within their bounds: {error}")).ok()
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

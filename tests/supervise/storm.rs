@@ -1,6 +1,6 @@
 //! Jobs that fail as fast as they can start, beside jobs that need the supervisor in time.
 
-use crate::harness::{STUBBORN, Site, await_true, lives, shell};
+use crate::harness::{STUBBORN, Site, await_some, await_true, lives, shell};
 
 /// As many as the loop could not serve beside anything else before it was fair.
 const STORM: usize = 60;
@@ -69,4 +69,29 @@ fn the_supervisor_leaves_at_once_amid_a_storm() {
     // It waits for the end of a loop that is never empty.
     site.term();
     site.await_log("leaving");
+}
+
+#[test]
+fn a_job_that_floods_its_log_stays_within_its_bound_and_runs_on() {
+    let site = Site::new();
+    std::fs::write(site.path("supervisor.toml"), "[logs]\nmax_size = \"1MiB\"\nkeep = 2\n").expect("written");
+    site.start();
+    site.put(
+        "flood",
+        &shell("", "while :; do echo 'Non-monotonic DTS; this line comes again and again'; done"),
+    );
+    let live = site.running("flood");
+    let size = |name: &str| {
+        std::fs::metadata(site.path("state/logs").join(name)).map(|meta| {
+            // On disk: where only blocks are given back, the length goes on growing.
+            std::os::unix::fs::MetadataExt::blocks(&meta) * 512
+        })
+    };
+    await_true("two older pieces, and the third", || site.said("flood.log: rotated") > 3);
+    assert!(size("flood.log.2").is_ok() && size("flood.log.3").is_err());
+    assert!(live.lives(), "it noticed nothing");
+    live.signal(ffrtmp::model::signal::Signal::KILL);
+    live.await_end();
+    let newest = await_some("the last look", || size("flood.log").ok().filter(|size| *size < 2 << 20));
+    assert!(newest < 2 << 20);
 }
