@@ -310,7 +310,7 @@ _ffrtmp() {
             return 0
             ;;
         ffrtmp__subcmd__run)
-            opts="-q -h --job-id --intent --sla-eligible --tag --profile --cpu-quota --cpu-max --cpu-weight --memory-limit --memory-max --memory-high --memory-swap --io-weight --io-max --nice --oom-score-adj --oom-score --tasks-max --cpus --io-class --strict --cgroup --timeout --workdir --user --env --job --json --report --quiet --root --help"
+            opts="-q -h --job-id --intent --sla-eligible --tag --profile --cpu-quota --cpu-max --cpu-weight --memory-limit --memory-max --memory-high --memory-swap --io-weight --io-max --nice --oom-score-adj --oom-score --tasks-max --cpus --io-class --strict --cgroup --timeout --workdir --user --env --pid-file --job --json --report --quiet --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -417,6 +417,21 @@ _ffrtmp() {
                     ;;
                 --env)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
                     return 0
                     ;;
                 --job)

@@ -63,6 +63,7 @@ complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l timeout -d 'End it
 complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l workdir -d 'Folder that it starts in [default: this one]' -r -f -a "(__fish_complete_directories)"
 complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l user -d 'User that it runs as, by name or number; needs root' -r -f -a "(__fish_complete_users)"
 complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l env -d 'A variable of its environment; may be given again' -r
+complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l pid-file -d 'Keep the command\'s pid in a file while it runs' -r -F
 complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l job -d 'Take command and constraints from a worker\'s job document; - is standard input' -r -F
 complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l report -d 'Write the report to a file, at every change' -r -F
 complete -c ffrtmp -n "__fish_ffrtmp_using_subcommand run" -l root -d 'Keep everything below this folder: DIR/profiles.d, DIR/state' -r -f -a "(__fish_complete_directories)"

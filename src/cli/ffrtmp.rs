@@ -225,6 +225,12 @@ pub struct StartArgs {
     /// A variable of its environment; may be given again
     #[arg(long = "env", value_name = "KEY=VALUE")]
     pub env: Vec<OsString>,
+    /// Keep the command's pid in a file while it runs
+    ///
+    /// It is written before the command's first instruction, and removed at its end, if it still has that pid. The
+    /// command is no child of this program: pgrep -P does not find it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub pid_file: Option<PathBuf>,
     /// Take command and constraints from a worker's job document; - is standard input
     ///
     /// What else is said here goes before what it says. The report has the form of a worker's result then.

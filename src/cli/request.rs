@@ -75,6 +75,7 @@ pub fn run_request(args: RunArgs) -> Result<Request, String> {
         environment.iter().rev().find(|(key, _)| key == "PATH").map(|(_, path)| path.to_string_lossy());
     let program = argv.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     let program = shown_program(&program, path.as_deref());
+    let pid_file = args.start.pid_file.as_deref().map(std::path::absolute).transpose();
     let cgroup = choice(&args.constraints.cgroup);
     let working_dir = job.exec().and_then(|exec| exec.working_dir.clone());
     let json = args.telling.json || (document.is_some() && args.telling.report.is_none());
@@ -88,6 +89,7 @@ pub fn run_request(args: RunArgs) -> Result<Request, String> {
         governed,
         cgroup,
         files: files?,
+        pid_file: pid_file.map_err(|error| format!("--pid-file: {error}"))?,
         json,
         quiet: args.telling.quiet,
     })

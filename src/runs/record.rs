@@ -94,7 +94,7 @@ pub struct Started {
     pub version: u32,
     /// The run.
     pub run_id: RunId,
-    /// When.
+    /// When: just before this was written, with all of the set-up done. The workload's time counts from here.
     pub at: Moment,
     /// The main process.
     pub process: ProcessIdentity,

@@ -9,7 +9,7 @@ use crate::linux::priority::{self, Members};
 use crate::linux::spawn::{self, Held, Stdio};
 use crate::linux::{clock, process, rlimits, sys};
 use crate::model::cgroup::Cgroup;
-use crate::model::constraints::{in_force, merge};
+use crate::model::constraints::{ConstraintStatus, in_force, merge};
 use crate::model::evidence::Counters;
 use crate::model::exit::{Ended, LostCause, ObservedBy, Stage, StartError};
 use crate::model::ids::RunId;
@@ -18,6 +18,7 @@ use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::report::Usage;
 use crate::model::rlimit;
 use crate::model::signal::Signal;
+use crate::model::time::Moment;
 use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Started, VERSION};
 
@@ -41,15 +42,27 @@ pub(super) struct Child {
 pub(super) struct Prepared {
     /// What becomes of it.
     pub(super) child: Child,
-    /// What there is to record before the word.
-    pub(super) started: Started,
+    started: Started,
     held: Held,
 }
 
 impl Prepared {
-    /// Gives the word.
-    pub(super) fn go(self) -> Result<Child, StartError> {
-        self.held.go().map(|()| self.child)
+    /// What there is to record before the word, as of now: the set-up is not part of the run. Only what the
+    /// caller does before it gives the word lies between this time and the first instruction.
+    pub(super) fn about_to_begin(&mut self) -> &Started {
+        self.started.at = clock::now();
+        &self.started
+    }
+
+    /// What became of its constraints.
+    pub(super) fn constraints(&self) -> &[ConstraintStatus] {
+        &self.started.constraints
+    }
+
+    /// Gives the word, and tells when that was: at no instant before it did anything of the program run.
+    pub(super) fn go(self) -> Result<(Child, Moment), StartError> {
+        let began = clock::now();
+        self.held.go().map(|()| (self.child, began))
     }
 }
 

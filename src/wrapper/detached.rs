@@ -159,10 +159,11 @@ fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Child
     let mut notes = Vec::new();
     let output = open_output(spec, exec.output, null, &mut notes)?;
     let stdio = Stdio { input: null.as_fd(), output: output.as_fd(), error: output.as_fd() };
-    let prepared = child::prepare(spec, exec, plan, stdio, notes)?;
-    run.write_started(&prepared.started).map_err(|error| failed(Stage::Record, "started.json", &error))?;
+    let mut prepared = child::prepare(spec, exec, plan, stdio, notes)?;
+    run.write_started(prepared.about_to_begin())
+        .map_err(|error| failed(Stage::Record, "started.json", &error))?;
     abort::at(Point::StartedWritten);
-    prepared.go()
+    prepared.go().map(|(child, _)| child)
 }
 
 /// What the leftovers of a run get: as its job is declared now, which an edit in place may have changed.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::lost;
 use super::messages::Messages;
 use crate::linux::process;
+use crate::model::process::Pid;
 use crate::model::report::Report;
 use crate::runs::dir::{LockFile, RunDir};
 use crate::runs::durable::{self, at};
@@ -100,6 +101,27 @@ fn replace(path: &Path, bytes: &[u8], durably: bool) -> io::Result<()> {
         }
     };
     written.map_err(|error| at(path, error))
+}
+
+/// Writes the pid of a workload to a file of the user's, whole or not at all.
+///
+/// # Errors
+/// With the path. What is there and no regular file is refused: nobody could read a pid from it.
+pub(super) fn put_pid(path: &Path, pid: Pid) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(at(path, io::Error::other("it is not a regular file")));
+    }
+    replace(path, format!("{pid}\n").as_bytes(), false)
+}
+
+/// Removes such a file, if it still has this pid: a later run may have written its own.
+pub(super) fn drop_pid(path: &Path, pid: Pid) {
+    // Where it leads, not the link.
+    let Ok(path) = fs::canonicalize(path) else { return };
+    if path.is_file() && fs::read(&path).is_ok_and(|bytes| bytes == format!("{pid}\n").as_bytes()) {
+        // If it cannot be removed, it is stale, as after a power cut.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// This process's file mode creation mask (`Umask` in `/proc/PID/status`).

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::child::{self, Child, failed};
+use super::files;
 use super::messages::Messages;
 use super::run::{INSTANCE, JOB_VARIABLE, Request, ignored};
 use crate::linux::cgroup::{self, Before, Tree};
@@ -35,6 +36,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) report: Report,
+    /// When the workload began, as far as is known.
+    pub(super) began: Option<Moment>,
     /// What to exit with, once it has ended.
     pub(super) status: Option<u8>,
     /// The keeper stays, for what the main process has left behind.
@@ -51,15 +54,18 @@ pub(super) fn keep(request: &Request, mut told: PipeWriter, messages: Messages, 
     let (mut keeper, exited) = match begun {
         Ok(mut keeper) => {
             let exited = keeper.wait(&mut report);
+            drop_pid(request, &report);
             (Some(keeper), exited)
         }
         Err(error) => {
+            drop_pid(request, &report);
             (report.pid, report.started_at) = (None, None);
             (None, Exited::unmeasured(run_id, clock::now(), Ended::NotStarted(error)))
         }
     };
     let stop = keeper.as_ref().and_then(|keeper| keeper.stop);
-    exited.conclude(&mut report, &request.job, stop, keeper.as_ref().map(|keeper| keeper.began));
+    let began = keeper.as_ref().map(|keeper| keeper.began);
+    exited.conclude(&mut report, &request.job, stop, began);
     let mut written = request.files.ended(&report);
     let stays = written.is_err() || keeper.as_ref().is_some_and(|keeper| keeper.child.leaves_something());
     let status = Some(exit_status(&exited.ended, stop));
@@ -68,9 +74,9 @@ pub(super) fn keep(request: &Request, mut told: PipeWriter, messages: Messages, 
         if let Some(keeper) = &mut keeper {
             keeper.close();
         }
-        return tell(&mut told, &report, status, false);
+        return tell(&mut told, &report, began, status, false);
     };
-    tell(&mut told, &report, status, true);
+    tell(&mut told, &report, began, status, true);
     // The caller goes now, whatever is left to do.
     drop(told);
     // A full disk is waited out. Where the folder has gone, nobody waits for it.
@@ -82,8 +88,8 @@ pub(super) fn keep(request: &Request, mut told: PipeWriter, messages: Messages, 
 }
 
 /// If nobody listens any more, the reports are on disk.
-fn tell(told: &mut PipeWriter, report: &Report, status: Option<u8>, stays: bool) {
-    let line = serde_json::to_vec(&Told { report: report.clone(), status, stays });
+fn tell(told: &mut PipeWriter, report: &Report, began: Option<Moment>, status: Option<u8>, stays: bool) {
+    let line = serde_json::to_vec(&Told { report: report.clone(), began, status, stays });
     let _ = line.map(|mut line| {
         line.push(b'\n');
         told.write_all(&line)
@@ -134,26 +140,31 @@ fn begin<'a>(
         let stdio = Stdio { input: input.as_fd(), output: output.as_fd(), error: error.as_fd() };
         child::prepare(&spec, exec, plan, stdio, Vec::new())
     });
-    let begun = prepared.and_then(|prepared| {
+    let begun = prepared.and_then(|mut prepared| {
         // The workload is where it belongs, and has not begun: from here on whoever kills the caller with its
         // group or its session leaves it a keeper.
         nix::unistd::setsid().map_err(|errno| of_keeper(errno.into()))?;
-        let started = &prepared.started;
+        messages.not_in_force(prepared.constraints());
+        let started = prepared.about_to_begin();
         if let Some((run, _)) = &record {
             run.write_started(started).map_err(|e| failed(Stage::Record, "started.json", &e))?;
         }
-        let began = process::began(&started.process);
-        note_start(report, started, began);
+        note_start(report, started);
+        if let Some(file) = &request.pid_file {
+            files::put_pid(file, started.process.pid)
+                .map_err(|error| failed(Stage::Record, "--pid-file", &error))?;
+        }
         request.files.changed(report, messages);
-        messages.not_in_force(&started.constraints);
-        tell(told, report, None, false);
+        tell(told, report, Some(started.at), None, false);
         // Before the workload says anything itself; but not of one that is not there.
         let line = format!("Started PID {}", started.process.pid);
         let early = is_there(request);
         if early {
             messages.say(&line);
         }
-        let child = prepared.go()?;
+        let (child, began) = prepared.go()?;
+        // Whoever reads messages slowly, and a slow disk, are not part of the run.
+        report.started_at = Some(began.wall);
         if !early {
             messages.say(&line);
         }
@@ -173,6 +184,13 @@ fn begin<'a>(
     child::leave_cgroup(child.cgroup.as_ref());
     sys::release_unused_stack();
     Ok(Keeper { request, messages, child, record, _tree: tree, began, stop: None, killed: false })
+}
+
+/// The end of the main process is that of the pid file.
+fn drop_pid(request: &Request, report: &Report) {
+    if let Some((file, pid)) = request.pid_file.as_ref().zip(report.pid) {
+        files::drop_pid(file, pid);
+    }
 }
 
 /// Whether there is a program of that name, as far as can be seen from here.
@@ -222,9 +240,9 @@ fn plan(
     Plan::new(&here, &request.argv, &environment, request.job.in_force(), &kept, manner)
 }
 
-fn note_start(report: &mut Report, started: &Started, began: Moment) {
+fn note_start(report: &mut Report, started: &Started) {
     report.pid = Some(started.process.pid);
-    report.started_at = Some(began.wall);
+    report.started_at = Some(started.at.wall);
     report.constraints.clone_from(&started.constraints);
     report.event(started.at.wall, State::Running, format!("running, pid {}", started.process.pid));
 }

@@ -81,6 +81,30 @@ impl Messages {
         }
     }
 
+    /// The run in one line, in the form that users of the reference look for. A value that there is not is `-`;
+    /// the signal that ended it, if one did, comes last, so that all others keep their place.
+    pub(super) fn summary(self, report: &Report) {
+        if self.quiet {
+            return;
+        }
+        let sla = match report.platform_sla {
+            Some(true) => "COMPLIANT",
+            Some(false) => "VIOLATION",
+            None => "-",
+        };
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        let line = format!(
+            "JOB {} | sla={sla} | reason={} | runtime={} | exit={} | pid={}{}\n",
+            report.job_id,
+            or_none(report.platform_sla_reason.clone()),
+            or_none(report.duration_sec.map(|seconds| format!("{seconds:.0}s"))),
+            or_none(report.exit_code.map(|code| code.to_string())),
+            or_none(report.pid.map(|pid| pid.to_string())),
+            report.signal.map(|signal| format!(" | signal={signal}")).unwrap_or_default(),
+        );
+        let _ = io::stderr().write_all(line.as_bytes());
+    }
+
     fn line(self, color: &str, head: &str, text: &str) {
         // What a command or a file's name holds is not for the terminal to obey.
         let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal as Raw};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::files::Files;
+use super::files::{self, Files};
 use super::keeper::{self, Told};
 use super::messages::Messages;
 use super::observe;
@@ -63,6 +63,8 @@ pub struct Request {
     pub cgroup: Choice,
     /// What is kept of it.
     pub files: Files,
+    /// A file that is to have the workload's pid while that runs.
+    pub pid_file: Option<PathBuf>,
     /// One document on standard output, and nothing else there.
     pub json: bool,
     /// No messages but errors.
@@ -189,7 +191,7 @@ impl Caller<'_> {
                         self.pass_on(early);
                     }
                 }
-                if let Some(Told { report, status: Some(status), stays }) = &self.last {
+                if let Some(Told { report, status: Some(status), stays, .. }) = &self.last {
                     self.ended(report);
                     if let Some(keeper) = self.keeper.as_ref().filter(|_| !stays) {
                         // It ends now, and there may be nobody else to reap it.
@@ -210,6 +212,7 @@ impl Caller<'_> {
         } else {
             self.messages.exited(report);
         }
+        self.messages.summary(report);
         self.print(report);
     }
 
@@ -249,7 +252,10 @@ impl Caller<'_> {
             // It is ours since the keeper is gone.
             let _ = sys::reap(process.pid);
         }
-        let began = process.map(process::began);
+        if let Some((file, pid)) = self.request.pid_file.as_ref().zip(report.pid) {
+            files::drop_pid(file, pid);
+        }
+        let began = self.last.as_ref().and_then(|told| told.began);
         exited.conclude(&mut report, &self.request.job, None, began);
         if let Err(error) = self.request.files.ended(&report) {
             self.messages.error(&format!("the report cannot be written: {error}"));

@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -16,7 +18,9 @@ use crate::terminal::{SIZE, Terminal};
 fn shape(text: &str) -> String {
     let pid = regex::Regex::new("PID [0-9]+").expect("good");
     let duration = regex::Regex::new(r"duration=[0-9]+\.[0-9]s").expect("good");
-    duration.replace_all(&pid.replace_all(text, "PID N"), "duration=N.Ns").into_owned()
+    let text = duration.replace_all(&pid.replace_all(text, "PID N"), "duration=N.Ns").into_owned();
+    let summary = regex::Regex::new(r"runtime=[0-9]+s (.*) pid=[0-9]+").expect("good");
+    summary.replace_all(&text, "runtime=Ns $1 pid=N").into_owned()
 }
 
 // How it ends.
@@ -115,6 +119,7 @@ fn its_messages_have_the_known_form() {
 [wrapper] Started PID N
 Hello from wrapper
 [wrapper] Process exited: code=0, reason=success, duration=N.Ns
+JOB unknown | sla=COMPLIANT | reason=success | runtime=Ns | exit=0 | pid=N
 "
     );
     assert_eq!(shape(&done.out), form);
@@ -124,8 +129,151 @@ Hello from wrapper
 [wrapper] Job: form-1, Intent: soak, SLA: true
 [wrapper] Started PID N
 [wrapper] Process exited: code=3, reason=error, duration=N.Ns
+JOB form-1 | sla=COMPLIANT | reason=workload_failed | runtime=Ns | exit=3 | pid=N
 ";
     assert_eq!((shape(&done.err).as_str(), done.out.as_str()), (form, ""));
+}
+
+/// What the reference's users look for in logs.
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
+#[test]
+fn its_last_line_says_of_each_end_what_the_report_says() {
+    let site = Site::new();
+    let cases: [(&[&str], &str); 4] = [
+        (&["sh", "-c", "exit 7"], " | exit=7 | pid=PID"),
+        // An exit code of a process that has none is not invented.
+        (&["sh", "-c", "kill -KILL $$"], " | exit=- | pid=PID | signal=SIGKILL"),
+        (&["--timeout", "0.2", "sleep", "1000"], " | exit=- | pid=PID | signal=SIGTERM"),
+        (&["--sla-eligible", "/nonexistent/program"], " | exit=- | pid=-"),
+    ];
+    for (arguments, end) in cases {
+        let line = [["--json", "--job-id", "line-1", "--cgroup", "none"].as_slice(), arguments].concat();
+        let done = site.run(&line);
+        let report = done.json();
+        let sla = if report["platform_sla"] == true { "COMPLIANT" } else { "VIOLATION" };
+        let reason = report["platform_sla_reason"].as_str().expect("a text");
+        let runtime = report["duration_sec"].as_f64().map_or("-".into(), |lasted| format!("{lasted:.0}s"));
+        let end = end.replace("PID", &report["pid"].to_string());
+        let expected = format!("JOB line-1 | sla={sla} | reason={reason} | runtime={runtime}{end}");
+        assert_eq!(last_line(&done.err), expected, "{done:?}");
+        assert_eq!(done.err.matches("| sla=").count(), 1, "{done:?}");
+    }
+    let done = site.run(&["sleep", "1.1"]);
+    assert!(last_line(&done.err).contains(" | runtime=1s | "), "{done:?}");
+    // The end of one that was let go is nobody's to tell.
+    let gate = site.gate("gate");
+    let running = site.start_run(&["cat", "gate"]);
+    running.workload();
+    running.signal(libc::SIGTERM);
+    let done = running.wait();
+    assert!(!done.err.contains("| sla="), "{done:?}");
+    gate.open();
+}
+
+/// Whoever is slow to read what it says, before the workload begins, does not make that run longer.
+#[test]
+fn what_comes_before_the_program_is_not_part_of_its_run() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    const HELD_BACK: Duration = Duration::from_secs(1);
+    let site = Site::new();
+    let (mut reads, mut writes) = std::io::pipe().expect("a pipe");
+    let size = fcntl(&writes, FcntlArg::F_SETPIPE_SZ(4096)).expect("made smaller");
+    // No room but for what is said before there is a process.
+    let before = "[wrapper] RUN mode: /bin/true []
+[wrapper] Job: slow, Intent: production, SLA: false
+";
+    let full = usize::try_from(size).expect("a size") - before.len();
+    writes.write_all(&vec![b'.'; full]).expect("written");
+    let mut command = site.ffrtmp(&["run", "--job-id", "slow", "--cgroup", "none", "--", "/bin/true"]);
+    let mut child = command.stdout(std::process::Stdio::null()).stderr(writes).spawn().expect("it starts");
+    // It has an end of the pipe, too.
+    drop(command);
+    await_true("it is set up", || site.report("slow").is_some());
+    std::thread::sleep(HELD_BACK);
+    let mut said = String::new();
+    reads.read_to_string(&mut said).expect("read");
+    assert!(child.wait().expect("our child").success());
+    assert!(said[full..].starts_with(&format!("{before}[wrapper] Started PID ")), "{said}");
+    let report = site.report("slow").expect("a report");
+    let lasted = report["duration_sec"].as_f64().expect("a number");
+    assert!(lasted < HELD_BACK.as_secs_f64() / 2.0, "{report:#}");
+    let at = |value: &Value| value.as_str().expect("a text").parse::<jiff::Timestamp>().expect("a time");
+    let set_up = at(&report["started_at"]).duration_since(at(&report["events"][0]["at"]));
+    assert!(set_up.as_secs_f64() > HELD_BACK.as_secs_f64() * 0.9, "{report:#}");
+    let ran = at(&report["ended_at"]).duration_since(at(&report["started_at"])).as_secs_f64();
+    assert!((ran - lasted).abs() < 0.1, "{report:#}");
+}
+
+// Where its pid is.
+
+#[test]
+fn a_pid_file_is_there_before_the_program_and_gone_after_it() {
+    let site = Site::new();
+    let script = "cat pid; echo $$; ls -A >names; stat -c %a pid";
+    let done = site.shell(&format!("umask 022; ffrtmp run --quiet --pid-file pid -- sh -c '{script}'"));
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[2]), (3, lines[1], "644"), "{done:?}");
+    assert!(!site.path("pid").exists());
+    assert!(!site.read("names").contains(".tmp"), "{}", site.read("names"));
+    // A program that cannot be executed leaves none, either.
+    assert_eq!(site.run(&["--pid-file", "pid", "--", "/nonexistent/program"]).code(), Some(127));
+    assert!(!site.path("pid").exists());
+}
+
+#[test]
+fn a_pid_file_that_is_anothers_by_now_stays() {
+    let site = Site::new();
+    site.write("pid", "1\n");
+    let done = site.run(&["--pid-file", "pid", "sh", "-c", "cat pid; echo 1 >pid; echo $$"]);
+    let lines: Vec<&str> = done.out.lines().collect();
+    assert_eq!(lines[0], lines[1], "what was there is replaced: {done:?}");
+    assert_eq!(site.read("pid"), "1\n");
+}
+
+/// The wrapper, and the keeper.
+#[test]
+fn a_pid_file_is_removed_by_whoever_sees_the_end() {
+    for keeper_dies in [false, true] {
+        let site = Site::new();
+        let gate = site.gate("gate");
+        let running = site.start_run(&["--pid-file", "pid", "--workdir", "bin", "cat", "../gate"]);
+        let workload = running.workload();
+        assert_eq!(site.read("pid"), format!("{}\n", workload.pid));
+        if keeper_dies {
+            send(&running.keeper(), signal(libc::SIGKILL));
+            running.await_err("the keeper of the run was lost");
+        } else {
+            running.signal(libc::SIGKILL);
+        }
+        assert!(lives(&workload) && site.path("pid").exists());
+        gate.open();
+        await_true("the pid file is removed", || !site.path("pid").exists());
+        if keeper_dies {
+            let done = running.wait();
+            assert_eq!(done.code(), Some(0), "{done:?}");
+            assert!(last_line(&done.err).ends_with(&format!(" | exit=0 | pid={}", workload.pid)), "{done:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_an_error_before_anything_runs() {
+    let site = Site::new();
+    for (file, cause) in [
+        ("none/pid", "No such file or directory"),
+        ("bin", "it is not a regular file"),
+        ("/dev/null", "it is not a regular file"),
+        ("/proc/pid", ""),
+    ] {
+        let done = site.run(&["--pid-file", file, "--", "touch", "trace"]);
+        let path = site.path(file).display().to_string();
+        assert_eq!(done.code(), Some(125), "{done:?}");
+        assert!(done.err.contains(&format!("Error: --pid-file: {path}: {cause}")), "{done:?}");
+        assert!(!done.err.contains("Started PID") && !site.path("trace").exists(), "{done:?}");
+    }
 }
 
 #[test]
