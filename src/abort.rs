@@ -106,6 +106,8 @@ points! {
     StopRecorded = "stop-recorded",
     /// The signal is sent, and not reported.
     StopSent = "stop-sent",
+    /// It is recorded that the others of a run get the stop signal; they did not get it yet.
+    OthersRecorded = "others-recorded",
     /// SIGKILL was sent to what is in the cgroup, and to nobody else.
     CgroupKilled = "cgroup-killed",
     /// SIGKILL was sent to all of the run.

@@ -116,6 +116,7 @@ pub fn run(
                 // What follows from what was decided before.
                 Action::Look
                 | Action::Remind
+                | Action::StopOthers
                 | Action::StopLeft
                 | Action::Kill
                 | Action::Report

@@ -83,6 +83,14 @@ pub fn resident_bytes(process: &ProcessIdentity) -> Option<u64> {
     pages.checked_mul(page)
 }
 
+/// The name of a process's main thread (field 2 of `/proc/PID/stat`), which is what ps(1) shows; `None` if it is
+/// gone.
+#[must_use]
+pub fn name(process: &ProcessIdentity) -> Option<String> {
+    let stat = stat_of(process).ok()??;
+    Some(String::from_utf8_lossy(&stat.name).into_owned())
+}
+
 /// Whether the process has ended and only waits to be reaped; false too if it is gone.
 ///
 /// # Errors

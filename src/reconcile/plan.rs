@@ -109,6 +109,8 @@ pub struct StopAsked {
     pub second: Option<Look>,
     /// The signal was sent a second time.
     pub reminded: bool,
+    /// The other processes of the run got it, too.
+    pub others: bool,
     /// When SIGKILL was last sent to what is left.
     pub killed: Option<BootTime>,
 }
@@ -126,7 +128,7 @@ impl StopAsked {
     /// The signal was sent now.
     #[must_use]
     pub fn new(reason: StopReason, at: BootTime) -> Self {
-        Self { reason, at, first: None, second: None, reminded: false, killed: None }
+        Self { reason, at, first: None, second: None, reminded: false, others: false, killed: None }
     }
 }
 
@@ -182,6 +184,9 @@ pub enum Action {
     Look,
     /// Record that the stop signal is sent a second time, and send it.
     Remind,
+    /// Record that the other processes of the run get the stop signal, and send it to them: the main process
+    /// had it, and did not end them.
+    StopOthers,
     /// Send the stop signal to all that the main process left in the run's cgroup.
     StopLeft,
     /// SIGKILL to every process of the run.
@@ -367,6 +372,7 @@ impl Plan {
             } else {
                 self.wake_at(due);
                 self.remind(now, &stop, governing.stop.timeout);
+                self.stop_others(now, &stop, governing.stop.timeout);
             }
             return;
         }
@@ -392,6 +398,21 @@ impl Plan {
         let due = killed.map_or(asked + run.job.stop.timeout, |last| last + KILL_AGAIN);
         if now >= due {
             self.actions.push(Action::Kill);
+        } else {
+            self.wake_at(due);
+        }
+    }
+
+    /// The signal for those that never had it, a third of the time-out before SIGKILL. A shell that waits for its
+    /// ffmpeg hears a signal and does nothing; nor does ffmpeg, which never heard it. Not sooner: whoever forwards
+    /// the signal has this long, and a second one can destroy what ffmpeg is finishing.
+    fn stop_others(&mut self, now: BootTime, stop: &StopAsked, timeout: Duration) {
+        if stop.others || stop.killed.is_some() {
+            return;
+        }
+        let due = stop.at + (timeout - timeout / 3);
+        if now >= due {
+            self.actions.push(Action::StopOthers);
         } else {
             self.wake_at(due);
         }
@@ -567,17 +588,17 @@ pub mod tests {
             Some(Look { at: BootTime(at), effort: Some(effort) })
         };
         assert_eq!(due("10s", 5100, asked), (vec![], Some(7500)));
-        assert_eq!(due("10s", 7500, asked), (vec![Action::Look], Some(15_000)));
+        assert_eq!(due("10s", 7500, asked), (vec![Action::Look], Some(11_666)));
         let once = StopAsked { first: look(7500, 800), ..asked };
         assert_eq!(due("10s", 7501, once), (vec![], Some(10_000)));
-        assert_eq!(due("10s", 10_000, once), (vec![Action::Look], Some(15_000)));
+        assert_eq!(due("10s", 10_000, once), (vec![Action::Look], Some(11_666)));
         // The time-out was made longer meanwhile: not before half of it is over.
         assert_eq!(due("40s", 17_501, once), (vec![], Some(25_000)));
         // The first look came late: a supervisor that has just taken over.
         let late = StopAsked { first: look(11_000, 800), ..asked };
-        assert_eq!(due("10s", 11_001, late), (vec![], Some(13_500)));
+        assert_eq!(due("10s", 11_001, late), (vec![], Some(11_666)));
         let idle = StopAsked { second: look(10_000, 800), ..once };
-        assert_eq!(due("10s", 10_000, idle), (vec![Action::Remind], Some(15_000)));
+        assert_eq!(due("10s", 10_000, idle), (vec![Action::Remind], Some(11_666)));
         let unknown = Some(Look { at: BootTime(10_000), effort: None });
         for no in [
             StopAsked { second: look(10_000, 900), ..once },
@@ -586,10 +607,15 @@ pub mod tests {
             StopAsked { reminded: true, ..idle },
             StopAsked { reminded: true, ..asked },
         ] {
-            assert_eq!(due("10s", 10_000, no), (vec![], Some(15_000)), "{no:?}");
+            assert_eq!(due("10s", 10_000, no), (vec![], Some(11_666)), "{no:?}");
         }
+        // A third of its time before SIGKILL the others of the run get it, once.
+        let seen = StopAsked { second: look(10_000, 900), ..once };
+        assert_eq!(due("10s", 11_665, seen), (vec![], Some(11_666)));
+        assert_eq!(due("10s", 11_666, seen), (vec![Action::StopOthers], Some(15_000)));
+        assert_eq!(due("10s", 11_667, StopAsked { others: true, ..seen }), (vec![], Some(15_000)));
         assert_eq!(due("10s", 15_000, idle).0, [Action::Kill]);
-        assert_eq!(due("900ms", 5_500, asked), (vec![], Some(5_900)), "too short to tell");
+        assert_eq!(due("900ms", 5_500, asked), (vec![], Some(5_600)), "too short to tell");
     }
 
     #[test]

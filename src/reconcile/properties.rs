@@ -156,6 +156,8 @@ struct Run {
     stop: Option<(StopReason, BootTime)>,
     /// `again` in `stop.json`.
     reminded: bool,
+    /// `others` in `stop.json`.
+    others: bool,
     released: bool,
     exited: Option<(BootTime, Ended)>,
     reported: bool,
@@ -470,8 +472,8 @@ impl<'a> Host<'a> {
             history: run.history.clone(),
             phase,
             stop: run.stop.map(|(reason, at)| {
-                let reminded = run.reminded;
-                StopAsked { reason, at, first, second, reminded, killed }
+                let (reminded, others) = (run.reminded, run.others);
+                StopAsked { reason, at, first, second, reminded, others, killed }
             }),
             released: run.released,
             target: None,
@@ -554,6 +556,7 @@ impl<'a> Host<'a> {
                     started: None,
                     stop: None,
                     reminded: false,
+                    others: false,
                     released: false,
                     exited: None,
                     reported: false,
@@ -640,6 +643,19 @@ impl<'a> Host<'a> {
                 if run.obeys == 2 {
                     self.exit(255 << 8);
                 }
+            }
+            Action::StopOthers => {
+                self.note("stop the others");
+                self.check_signal(wanted, observed);
+                let now = self.now;
+                let run = self.current();
+                let (_, asked) = run.stop.expect("the others, and not the main process");
+                let timeout = run.job.stop.timeout;
+                assert!(!run.others, "the others got it twice");
+                assert!(now >= asked + timeout / 2, "no time to forward the signal");
+                assert!(now < asked + timeout, "a signal where SIGKILL is due");
+                run.others = true;
+                self.step()?;
             }
             Action::StopLeft => {
                 self.note("stop what is left");

@@ -323,6 +323,7 @@ mod tests {
                 Action::Stop { .. }
                 | Action::Look
                 | Action::Remind
+                | Action::StopOthers
                 | Action::StopLeft
                 | Action::Kill
                 | Action::Release => {

@@ -177,4 +177,7 @@ pub struct Stopping {
     /// When it was sent a second time, because nothing came of the first; written before that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Moment>,
+    /// When the other processes of the run got it; written before that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<Moment>,
 }

@@ -45,6 +45,7 @@ impl Daemon {
             Action::Stop { reason } => self.stop(job, reason),
             Action::Look => self.look_at_effort(job),
             Action::Remind => self.remind(job),
+            Action::StopOthers => self.stop_others(job),
             Action::StopLeft => self.stop_left(job),
             Action::Kill => self.kill(job),
             Action::Release => self.release(job),
@@ -229,7 +230,7 @@ impl Daemon {
         let Some(started) = run.started.clone() else { return Ok(()) };
         let (now, signal) = (clock::now(), run.seen.job.stop.signal);
         // A stop on request must not wait for a disk that is full; a successor then may not know of it.
-        let record = Stopping { version: VERSION, at: now, reason, signal, again: None };
+        let record = Stopping { version: VERSION, at: now, reason, signal, again: None, others: None };
         if let Err(error) = run.dir.write_stopping(&record) {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
@@ -261,9 +262,7 @@ impl Daemon {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let (Some(started), Some(stop)) = (run.started.clone(), run.seen.stop) else { return Ok(()) };
         let (now, signal) = (clock::now(), run.seen.job.stop.signal);
-        let unrecorded = Stopping { version: VERSION, at: now, reason: stop.reason, signal, again: None };
-        let first = run.dir.stopping().ok().flatten().unwrap_or(unrecorded);
-        let record = Stopping { again: Some(now), ..first };
+        let record = Stopping { again: Some(now), ..run.stopping(stop.reason, now) };
         // As with the first: a full disk is no reason to wait for SIGKILL.
         if let Err(error) = run.dir.write_stopping(&record) {
             warn!(job = %job, "cannot record that the run is told again to end: {error}");
@@ -280,6 +279,37 @@ impl Daemon {
             started.process.pid,
             idle.as_secs_f64()
         );
+        warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
+        run.report.event(now.wall, State::Running, text);
+        self.publish(job);
+        Ok(())
+    }
+
+    fn stop_others(&mut self, job: &JobId) -> io::Result<()> {
+        let Some(run) = self.run_of(job) else { return Ok(()) };
+        let (Some(started), Some(stop)) = (run.started.clone(), run.seen.stop) else { return Ok(()) };
+        let (now, signal) = (clock::now(), run.seen.job.stop.signal);
+        let others = run.others();
+        // Recorded where there are none, too: those that come later are part of the end.
+        let record = Stopping { others: Some(now), ..run.stopping(stop.reason, now) };
+        if let Err(error) = run.dir.write_stopping(&record) {
+            warn!(job = %job, "cannot record that the others of the run are told to end: {error}");
+        }
+        if let Some(stop) = &mut run.seen.stop {
+            stop.others = true;
+        }
+        abort::at(Point::OthersRecorded);
+        let mut told = Vec::new();
+        for process in others.iter().filter(|process| **process != started.process) {
+            let name = process::name(process);
+            if process::send(process, signal)? {
+                told.push(format!("{} (pid {})", name.as_deref().unwrap_or("?"), process.pid));
+            }
+        }
+        if told.is_empty() {
+            return Ok(());
+        }
+        let text = format!("{signal} sent to what the main process did not end: {}", some_of(&told));
         warn!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
         run.report.event(now.wall, State::Running, text);
         self.publish(job);
@@ -634,6 +664,16 @@ impl Daemon {
 
     pub(super) fn run_of(&mut self, job: &JobId) -> Option<&mut Run> {
         self.slots.get_mut(job)?.run.as_mut()
+    }
+}
+
+/// The first of a list, and how many more there are.
+fn some_of(list: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = list.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match list.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 

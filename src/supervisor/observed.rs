@@ -251,6 +251,7 @@ impl Sighting {
             phase,
             stop: self.stopping.as_ref().map(|stop| StopAsked {
                 reminded: stop.again.is_some(),
+                others: stop.others.is_some(),
                 ..StopAsked::new(stop.reason, stop.at.boot)
             }),
             released: self.spec.released,

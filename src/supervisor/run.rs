@@ -21,14 +21,14 @@ use crate::linux::sys::Reaped;
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::effort::Effort;
-use crate::model::exit::{Ended, LostCause, ObservedBy, State};
+use crate::model::exit::{Ended, LostCause, ObservedBy, State, StopReason};
 use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::Moment;
 use crate::model::units::format_duration;
 use crate::reconcile::plan::{Observed, Phase};
 use crate::runs::dir::{self, RecordError, RunDir};
-use crate::runs::record::{Exited, Spec, Started};
+use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
 
 /// How long what was sent SIGKILL has to be gone. What takes longer has its cgroup until the next resync.
 const DYING: Duration = Duration::from_millis(100);
@@ -385,6 +385,28 @@ impl Run {
             None => process::family(main).ok()?.into_iter().map(|child| child.pid).collect(),
         };
         effort::read(main, &others).ok()
+    }
+
+    /// Its processes but for the main one and zombies, the youngest first: children before their parents.
+    pub(super) fn others(&self) -> Vec<ProcessIdentity> {
+        let Some(main) = self.started.as_ref().map(|started| &started.process) else { return Vec::new() };
+        let listed = self.spec.cgroup.as_ref().map(cgroup::procs).and_then(Result::ok);
+        let mut others: Vec<ProcessIdentity> = match listed.filter(|listed| listed.contains(&main.pid)) {
+            Some(listed) => {
+                listed.into_iter().filter_map(|pid| process::identify(pid).ok().flatten()).collect()
+            }
+            None => process::family(main).unwrap_or_default(),
+        };
+        others.retain(|process| process != main && !process::is_zombie(process).unwrap_or(true));
+        others.sort_by_key(|process| std::cmp::Reverse(process.start_time));
+        others
+    }
+
+    /// What `stop.json` says, or would have to say.
+    pub(super) fn stopping(&self, reason: StopReason, now: Moment) -> Stopping {
+        let signal = self.seen.job.stop.signal;
+        let unrecorded = Stopping { version: VERSION, at: now, reason, signal, again: None, others: None };
+        self.dir.stopping().ok().flatten().unwrap_or(unrecorded)
     }
 
     /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.

@@ -71,6 +71,7 @@ fn occasions(point: Point) -> &'static [Occasion] {
         | Point::StartedDrafted => &[First(1), Once(1)],
         Point::StartedWritten
         | Point::WorkloadReleased
+        | Point::OthersRecorded
         | Point::CgroupKilled
         | Point::RunKilled
         | Point::EditRecorded

@@ -283,3 +283,65 @@ fn what_was_let_go_is_not_ended_by_the_next_supervisor() {
     assert!(live.lives(), "{}", site.log());
     assert_eq!(site.terms("job"), 0);
 }
+
+/// A live encoder whose file is only readable once it was allowed to end.
+fn encoder(output: &std::path::Path) -> String {
+    format!(
+        "ffmpeg -nostdin -loglevel error -re -f lavfi -i testsrc=size=160x120:rate=25 -pix_fmt yuv420p -y {}",
+        output.display()
+    )
+}
+
+fn is_readable(file: &std::path::Path) -> bool {
+    let probe =
+        std::process::Command::new("ffprobe").args(["-v", "error", "-show_format"]).arg(file).output();
+    probe.expect("ffprobe").status.success()
+}
+
+/// Who waits behind a shell or a script never heard the signal that this got; it hears it before SIGKILL.
+#[test]
+fn what_is_behind_a_shell_may_finish_its_file() {
+    let site = Site::started();
+    let file = |job: &str| site.path(&format!("{job}.mp4"));
+    // A shell that waits for its command does nothing about SIGINT; this script swallows its signal.
+    let swallows = |job: &str| {
+        format!(
+            "exec python3 -c 'import signal, subprocess, sys, time\n\
+             signal.signal(signal.SIGTERM, lambda *_: None)\n\
+             subprocess.call(sys.argv[1].split())\n\
+             time.sleep(1000)' '{}'",
+            encoder(&file(job))
+        )
+    };
+    let jobs = [
+        ("loop", "SIGINT", format!("while true; do {}; sleep 1000; done", encoder(&file("loop")))),
+        ("pipe", "SIGINT", format!("yes | {}; sleep 1000", encoder(&file("pipe")))),
+        ("script", "SIGTERM", swallows("script")),
+    ];
+    let keys = |signal: &str| format!("[stop]\ntimeout = \"9s\"\nsignal = \"{signal}\"");
+    let script = |text: &str| text.replace("'''", "");
+    let lives: Vec<_> = jobs
+        .iter()
+        .map(|(job, signal, text)| {
+            site.put(job, &shell(&keys(signal), &script(text)));
+            (*job, site.running(job))
+        })
+        .collect();
+    for (job, _) in &lives {
+        await_true("it encodes", || fs::metadata(file(job)).is_ok_and(|meta| meta.len() > 0));
+    }
+    lives.iter().for_each(|(job, _)| site.remove(job));
+    for (job, live) in &lives {
+        live.await_end();
+        let report = site.await_history(job, &live.run);
+        let said = events(&report);
+        let told =
+            said.iter().filter(|text| text.contains("sent to what the main process did not end")).count();
+        assert_eq!(told, 1, "{report:#}");
+        assert!(
+            said.iter().any(|text| text.contains("did not end") && text.contains("ffmpeg (pid ")),
+            "{report:#}"
+        );
+        assert!(is_readable(&file(job)), "{job}: {report:#}");
+    }
+}
