@@ -149,7 +149,7 @@ fn old_limits_are_converted() {
 fn the_result_has_metrics_and_analysis() {
     let site = Site::new();
     let document = json!({
-        "job_id": unique("result"), "command": ["sh", "-c", "echo noise; exit 3"], "wrapper_enabled": true,
+        "job_id": unique("result"), "command": ["sh", "-c", "echo noise; sleep 0.05; exit 3"], "wrapper_enabled": true,
         "sla_eligible": true, "scenario_name": "h264_nvenc_5mbps", "someday": {"a": [1, null]},
     });
     let input = std::fs::File::open(site.write("job.json", &document.to_string())).expect("written");
@@ -167,7 +167,7 @@ fn the_result_has_metrics_and_analysis() {
     );
     let metrics = [("wrapper_enabled", json!(true)), ("platform_sla", json!(true)), ("exit_code", json!(3))];
     assert_says(&result["metrics"], &metrics);
-    assert!(result["metrics"]["exec_duration"].as_f64().is_some_and(|seconds| seconds > 0.0), "{result:#}");
+    assert!(result["metrics"]["exec_duration"].as_f64().is_some_and(|seconds| seconds >= 0.04), "{result:#}");
     assert!(result["metrics"]["pid"].as_u64().is_some_and(|pid| pid > 1), "{result:#}");
 }
 
