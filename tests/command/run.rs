@@ -288,7 +288,7 @@ fn quiet_is_silent_but_for_errors() {
 #[test]
 fn json_is_one_document_and_nothing_else_on_standard_output() {
     let site = Site::new();
-    let script = "echo to standard output; echo to standard error >&2; exit 4";
+    let script = "echo to standard output; echo to standard error >&2; sleep 0.02; exit 4";
     let done = site.run(&["--json", "--job-id", &unique("json"), "--tag", "a=50%", "sh", "-c", script]);
     assert_says(
         &done.json(),
@@ -302,7 +302,7 @@ fn json_is_one_document_and_nothing_else_on_standard_output() {
             ("exit_observed_by", json!("parent")),
         ],
     );
-    assert!(done.json()["duration_sec"].as_f64().is_some_and(|seconds| seconds > 0.0));
+    assert!(done.json()["duration_sec"].as_f64().is_some_and(|seconds| seconds >= 0.02));
     assert!(
         done.err.contains("to standard output\n") && done.err.contains("to standard error\n"),
         "{done:?}"
