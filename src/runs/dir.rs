@@ -30,6 +30,12 @@ pub const STARTED: &str = "started.json";
 pub const STOP: &str = "stop.json";
 /// [`Exited`].
 pub const EXITED: &str = "exited.json";
+
+/// Room for [`EXITED`], reserved before anything runs: an exit is recorded on a disk that is full, too.
+const ROOM: &str = ".exited.room";
+
+/// A record of an exit takes about 1 kB.
+const ROOM_BYTES: i64 = 4096;
 /// The file that a wrapper holds a lock on as long as it lives.
 pub const LOCK: &str = "wrapper.lock";
 
@@ -125,6 +131,8 @@ impl RunDir {
         let run = Self { path };
         let lock = run.lock().and_then(|lock| {
             abort::at(Point::RunLocked);
+            let room = run.path.join(ROOM);
+            durable::reserve(&room, ROOM_BYTES).map_err(|error| at(&room, error))?;
             run.write_spec(spec).map(|()| lock)
         });
         match lock {
@@ -212,7 +220,8 @@ impl RunDir {
     /// Those of [`durable::write_durable`].
     pub fn write_exited(&self, exited: &Exited) -> io::Result<()> {
         let path = self.path.join(EXITED);
-        durable::write_durable(&path, &json(exited)?).map_err(|error| at(&path, error))
+        durable::write_durable_into(&self.path.join(ROOM), &path, &json(exited)?)
+            .map_err(|error| at(&path, error))
     }
 
     /// Renames a damaged record to `<name>.damaged-<n>`, and returns where it is now.

@@ -8,6 +8,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+
 use crate::abort;
 
 /// Replaces a file: readers see the old bytes or the new ones. Survives this process, not a power cut.
@@ -28,6 +31,47 @@ pub fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     draft.file.sync_all()?;
     draft.publish()?;
     sync_directory(directory_of(path))
+}
+
+/// Reserves room on the disk for a record that is written later, by [`write_durable_into`].
+///
+/// # Errors
+/// The file is there already, or there is no room. Where the file system cannot reserve (EOPNOTSUPP), it is left empty.
+pub fn reserve(room: &Path, bytes: i64) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    let file = options.open(room)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        Err(errno) => {
+            fs::remove_file(room)?;
+            Err(errno.into())
+        }
+    }
+}
+
+/// As [`write_durable`], in the room that was reserved for it: a disk that is full has no say. Where there is no
+/// such room, or too little of it, room is looked for as usual.
+///
+/// # Errors
+/// Those of [`write_durable`].
+pub fn write_durable_into(room: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fill(room, path, bytes) {
+        Ok(()) => sync_directory(directory_of(path)),
+        Err(_) => write_durable(path, bytes),
+    }
+}
+
+fn fill(room: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(room)?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    file.sync_all()?;
+    abort::at_draft(path);
+    fs::rename(room, path)?;
+    abort::at_published(path);
+    Ok(())
 }
 
 /// As [`write_durable`] for many files at once: each directory is synced once, however many files of

@@ -152,6 +152,11 @@ fn a_full_disk_is_one_alarm_and_what_it_kept_back_is_made_up_for() {
         while file.write_all(&[0; 512]).is_ok() {}
         drop(file);
         jobs.go_on(site);
+        // Their room was reserved when they began.
+        for (job, live) in [("ends", &jobs.ends), ("orphan", &jobs.orphan)] {
+            let record = site.run_dir(job, live).join("exited.json");
+            await_true("the exit is recorded on the full disk", || record.exists());
+        }
         assert_one_alarm(site, "No space left on device", "free space on that file system");
         let alarm = site.log().lines().find(|line| line.contains(ALARM)).map(str::to_owned);
         assert!(alarm.is_some_and(|alarm| alarm.contains(&state.display().to_string())), "it names the path");
