@@ -18,6 +18,7 @@ use std::ptr;
 use nix::errno::Errno;
 
 use super::priority::{Attempt, io_priority_of};
+use super::process;
 use super::rlimits::{self, Raw};
 use super::sys;
 use super::user::{self, Credentials};
@@ -466,6 +467,10 @@ pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<He
     let (messages, tell): (OwnedFd, OwnedFd) = pipe()?;
     let (wait, go): (OwnedFd, OwnedFd) = pipe()?;
     let mut entry = Entry::new(cgroup);
+    let signals = to_reset(match &plan.manner {
+        Manner::Service => &[],
+        Manner::Command { ignored, .. } => ignored,
+    });
     let setup = |entry: &Entry| Setup {
         plan: &plan,
         argv: &argv,
@@ -478,6 +483,7 @@ pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<He
         tell: tell.as_raw_fd(),
         wait: wait.as_raw_fd(),
         go: go.as_raw_fd(),
+        signals: signals.clone(),
     };
     let mut pid = match &entry {
         Entry::Born(dir) => {
@@ -578,6 +584,8 @@ struct Setup<'a> {
     tell: RawFd,
     wait: RawFd,
     go: RawFd,
+    /// The signals that have another disposition than they are to have.
+    signals: Vec<i32>,
 }
 
 /// fork(2) into a cgroup. Returns in the parent only: the child's pid, or -1.
@@ -629,7 +637,7 @@ impl Setup<'_> {
             if session && libc::setsid() == -1 {
                 self.fail(Step::Session);
             }
-            reset_signals(ignored);
+            reset_signals(&self.signals, ignored);
             self.attributes();
             if let Some(umask) = self.plan.umask {
                 libc::umask(umask as libc::mode_t);
@@ -809,11 +817,21 @@ impl Setup<'_> {
     }
 }
 
-/// Gives every signal its default, but for those that stay ignored, then empties the mask.
+/// The signals that may have another disposition than the default (`SigIgn` and `SigCgt` of `/proc/PID/status`), and
+/// those that are to have one; all of them where that cannot be read.
+fn to_reset(ignored: &[i32]) -> Vec<i32> {
+    let mask = |field| u64::from_str_radix(&process::own_status(field)?, 16).ok();
+    let Some(mask) = mask("SigIgn").zip(mask("SigCgt")).map(|(ignored, caught)| ignored | caught) else {
+        return (1..=64).collect();
+    };
+    (1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0 || ignored.contains(signal)).collect()
+}
+
+/// Gives these signals their default, but for those that stay ignored, then empties the mask.
 ///
 /// # Safety
 /// Async-signal-safe; changes the whole process.
-unsafe fn reset_signals(ignored: &[i32]) {
+unsafe fn reset_signals(signals: &[i32], ignored: &[i32]) {
     // The kernel's own call, because the C libraries refuse to touch the signals they keep for
     // themselves, of which an ancestor may have ignored one. All zeros: SIG_DFL, no flags, no mask.
     let default = [0_u64; 8];
@@ -821,7 +839,7 @@ unsafe fn reset_signals(ignored: &[i32]) {
     // The first member is the handler, as wide as an address.
     ignore[0] = libc::SIG_IGN as u64;
     let set_size: libc::size_t = 8;
-    for signal in 1..=64 {
+    for &signal in signals {
         let disposition = if ignored.contains(&signal) { &ignore } else { &default };
         // SAFETY: either is larger than the kernel's struct sigaction. SIGKILL and SIGSTOP answer
         // EINVAL, which is as it should be.

@@ -58,7 +58,12 @@ pub fn reserve(room: &Path, bytes: i64) -> io::Result<()> {
 pub fn write_durable_into(room: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fill(room, path, bytes) {
         Ok(()) => sync_directory(directory_of(path)),
-        Err(_) => write_durable(path, bytes),
+        Err(_) => {
+            write_durable(path, bytes)?;
+            // Nobody reads it, and it goes with its directory.
+            let _ = fs::remove_file(room);
+            Ok(())
+        }
     }
 }
 

@@ -199,12 +199,14 @@ impl Child {
     }
 
     /// Ends what the main process left behind: its signal once, the time the job gives, then SIGKILL.
-    pub(super) fn end_leftovers(&self, signal: Signal, timeout: Duration) {
+    /// `stop` says how, and is asked only where there is something.
+    pub(super) fn end_leftovers(&self, stop: impl FnOnce() -> (Signal, Duration)) {
         let cgroup = self.cgroup.as_ref();
-        let Ok(wrapper) = process::current() else { return };
         if all_gone(cgroup) {
             return;
         }
+        let (signal, timeout) = stop();
+        let Ok(wrapper) = process::current() else { return };
         let leftovers = process::family(&wrapper).unwrap_or_default();
         for leftover in &leftovers {
             // Gone or not ours to signal: SIGKILL is tried later all the same.

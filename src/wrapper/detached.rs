@@ -65,8 +65,7 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
         Work::Started(begun) => {
             record(&run, &begun.wait(&run_id_of(&run)));
             abort::at(Point::ExitedWritten);
-            let (signal, timeout) = stop_of(&run);
-            begun.end_leftovers(signal, timeout);
+            begun.end_leftovers(|| stop_of(&run));
             abort::at(Point::LeftoversEnded);
             // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
             let _ = begun.cgroup.as_ref().map(cgroup::remove);

@@ -328,7 +328,7 @@ impl Keeper<'_> {
     fn close(&mut self) {
         if self.stop.is_some() {
             let stop = &self.request.job.stop;
-            self.child.end_leftovers(stop.signal, stop.timeout);
+            self.child.end_leftovers(|| (stop.signal, stop.timeout));
         }
         self.child.reap_all();
         // One that somebody has moved a process into stays.
