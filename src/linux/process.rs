@@ -99,6 +99,14 @@ pub fn is_zombie(process: &ProcessIdentity) -> io::Result<bool> {
     Ok(stat_of(process)?.is_some_and(|stat| stat.is_zombie()))
 }
 
+/// Whether the process is gone, or only waits to be reaped.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn has_ended(process: &ProcessIdentity) -> io::Result<bool> {
+    Ok(stat_of(process)?.is_none_or(|stat| stat.is_zombie()))
+}
+
 /// A process that stays the same one while this is held, whoever gets its number next.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);

@@ -60,6 +60,12 @@ impl StartError {
         }
     }
 
+    /// Whether the process that was to be taken over has ended before that: then there was no run.
+    #[must_use]
+    pub fn came_too_late(&self) -> bool {
+        self.stage == Stage::Attach && self.errno == Some(libc::ESRCH)
+    }
+
     /// Whether the start is owed all the same: nothing of the workload ran, and that is not for anything that
     /// the job says. The host lacked something, or the wrapper was lost.
     #[must_use]

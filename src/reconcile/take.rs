@@ -210,13 +210,12 @@ mod tests {
                     if let Some(run) = run
                         && matches!(run.phase, Phase::Starting)
                     {
-                        let gone =
-                            StartError { stage: Stage::Attach, errno: None, detail: "it is gone".into() };
                         run.phase = match run.target == self.living {
                             true => Phase::Running { since: now },
+                            // It was no run.
                             false => {
-                                let how = Ended::NotStarted(gone);
-                                Phase::Ended { started: None, at: Some(now), how, reported: false }
+                                (self.run, self.changed) = (None, None);
+                                return;
                             }
                         };
                     }

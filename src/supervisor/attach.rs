@@ -7,16 +7,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, remove};
 use super::declared::Declared;
 use super::run::Run;
 use super::seek::{Found, Seeker};
 use crate::abort::{self, Point};
 use crate::linux::attach;
 use crate::linux::clock;
-use crate::linux::process::PidFd;
+use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Stage, StartError};
 use crate::model::ids::JobId;
 use crate::model::job::{Attach, Job, Workload};
@@ -27,6 +27,9 @@ use crate::runs::record::Spec;
 
 /// How long a wrapper that was sent SIGKILL has to be gone.
 const DYING: Duration = Duration::from_secs(1);
+
+/// How long no process has to end too early before the next one is told of again.
+const BURST: Duration = Duration::from_secs(10);
 
 /// The rules that the files declare now.
 #[must_use]
@@ -170,10 +173,20 @@ impl Daemon {
         let (attached, cgroup) =
             match attach::survey(process, attach.relocate, &self.cgroups, job.id.as_str()) {
                 Ok(found) => found,
+                // There never was a run.
+                Err(_) if matches!(process::has_ended(process), Ok(true)) => {
+                    self.miss(&job.id, process);
+                    return Ok(());
+                }
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) =>
                 {
-                    return self.refuse(job, error.to_string());
+                    self.refuse(job, error.to_string())?;
+                    // It is this one that was refused, and not tried again.
+                    if let Some(run) = self.run_of(&job.id) {
+                        run.seen.target = Some(process.clone());
+                    }
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
             };
@@ -181,6 +194,28 @@ impl Daemon {
         let why = format!("taking over process {}", process.pid);
         let spec = Spec { cgroup, attached: Some(attached), ..self.spec_of(job) };
         self.begin(spec, &why, None)
+    }
+
+    /// A process had ended before it was taken over: the rule goes on looking.
+    fn miss(&mut self, job: &JobId, process: &ProcessIdentity) {
+        self.seeker.note_end(process);
+        let now = clock::boot();
+        if self.missed_at.replace(now).is_none_or(|last| now.since(last) >= BURST) {
+            let pid = process.pid;
+            debug!(job = %job, "process {pid} ended before it was taken over; more of them are not told of now");
+        }
+    }
+
+    /// Forgets a run whose process had ended before it was taken over, as if it had never been.
+    pub(super) fn drop_uncertain(&mut self, job: &JobId) {
+        let Some(run) = self.slots.get_mut(job).and_then(|slot| slot.run.take()) else { return };
+        // What was made for it, and what it may have left behind.
+        run.close_cgroup();
+        if let Some(process) = &run.seen.target {
+            self.miss(job, process);
+        }
+        remove(job, run.dir.clone());
+        self.mark(job);
     }
 
     /// Reports that there is nothing to take over.

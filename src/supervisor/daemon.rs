@@ -111,6 +111,8 @@ pub struct Daemon {
     pub(super) events: UnboundedSender<RunChanged>,
     /// What finds the processes of attach jobs.
     pub(super) seeker: Seeker,
+    /// When a process was last found to have ended before it was taken over.
+    pub(super) missed_at: Option<BootTime>,
     watch: Watch,
     /// The jobs that are to be planned.
     pub(super) agenda: Agenda,
@@ -202,6 +204,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             alarms: Alarms::default(),
             events: senders.runs.clone(),
             seeker: Seeker::new(),
+            missed_at: None,
             watch,
             agenda: Agenda::default(),
             orphans: Orphans::default(),
@@ -805,10 +808,13 @@ impl Daemon {
     }
 }
 
-/// Whether a run came to nothing before its workload was recorded, because somebody was interrupted.
+/// Whether a run came to nothing before its workload was recorded, because somebody was interrupted, or because the
+/// process that it was to take over had ended.
 fn never_began(dir: &RunDir) -> bool {
     match observed::look(dir, clock::now()) {
-        Ok(sighting) => matches!(sighting.standing, observed::Standing::NeverBegan),
+        Ok(sighting) => {
+            matches!(sighting.standing, observed::Standing::NeverBegan) || sighting.came_too_late()
+        }
         Err(blind) => matches!(blind, observed::Blind::NeverBegan),
     }
 }

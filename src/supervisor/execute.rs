@@ -169,14 +169,19 @@ impl Daemon {
                 }
             },
         };
-        info!(job = %job.id, run = %run.seen.id, "{why}");
+        // That a process was taken over is told once it was: it may have ended before.
+        if failed.is_some() || run.spec.attached.is_none() {
+            info!(job = %job.id, run = %run.seen.id, "{why}");
+        }
         if let Some(error) = failed {
             let how = Ended::NotStarted(error);
             let exited = Exited::unmeasured(run.seen.id.clone(), now, how.clone());
             run.seen.phase = Phase::Ended { started: None, at: Some(now.boot), how, reported: false };
             (run.ended, run.unrecorded) = (Some(exited), true);
         }
-        self.writer.put(&run.report);
+        if !run.is_uncertain() {
+            self.writer.put(&run.report);
+        }
         abort::at(Point::StartReported);
         let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
         if let Some(old) = old {
@@ -503,6 +508,9 @@ impl Daemon {
                 **exited = told;
             }
         }
+        if run.is_uncertain() && sighting.came_too_late() {
+            return self.drop_uncertain(job);
+        }
         let had_started = run.started.is_some();
         let was_orphaned = run.orphan.is_some();
         let was = run.seen.phase.clone();
@@ -537,7 +545,8 @@ impl Daemon {
             && let Some(started) = &run.started
             && run.is_live()
         {
-            info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "running");
+            let text = if run.spec.attached.is_some() { "taken over, and running" } else { "running" };
+            info!(job = %job, run = %run.seen.id, pid = %started.process.pid, "{text}");
             self.warn_of(job, &[]);
         }
         let Some(run) = self.run_of(job) else { return };
@@ -656,6 +665,7 @@ impl Daemon {
     /// Hands over the job's report as it is now.
     pub(super) fn publish(&self, job: &JobId) {
         match self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
+            Some(run) if run.is_uncertain() => {}
             Some(run) if run.followed => self.writer.file(&run.report),
             Some(run) => self.writer.put(&run.report),
             None => {}

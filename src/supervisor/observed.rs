@@ -218,6 +218,13 @@ fn open_living(process: &ProcessIdentity) -> io::Result<Option<PidFd>> {
 }
 
 impl Sighting {
+    /// Whether the process that it was to take over had ended before: it is no run.
+    #[must_use]
+    pub fn came_too_late(&self) -> bool {
+        matches!(&self.standing, Standing::Ended { exited, .. }
+            if matches!(&exited.ended, Ended::NotStarted(error) if error.came_too_late()))
+    }
+
     /// When the workload began; a process that was taken over had begun before that.
     #[must_use]
     pub fn began(&self) -> Option<Moment> {

@@ -120,6 +120,13 @@ impl Run {
         !matches!(self.seen.phase, Phase::Ended { .. })
     }
 
+    /// Whether it may come to nothing: the process that it is to govern may have ended before it is taken over.
+    /// Nobody is told of it before that is known.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        self.spec.attached.is_some() && self.seen.phase == Phase::Starting
+    }
+
     /// Its last report is written.
     #[must_use]
     pub fn is_reported(&self) -> bool {

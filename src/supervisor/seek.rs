@@ -228,6 +228,13 @@ impl Seeker {
         Found::Processes(processes)
     }
 
+    /// Takes note that a process has ended, of which no event may have told yet.
+    pub fn note_end(&mut self, process: &ProcessIdentity) {
+        if self.candidates.get(&process.pid).is_some_and(|known| known.process == *process) {
+            self.forget(process.pid);
+        }
+    }
+
     /// When to look, if no event tells before. `None`: never.
     #[must_use]
     pub fn wake(&self) -> Option<BootTime> {

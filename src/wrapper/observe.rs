@@ -55,9 +55,10 @@ pub(super) fn begin(
     let pid = attached.process.pid;
     let look = |error| failed(Stage::Attach, &format!("looking at process {pid}"), &error);
     let gone = || of_stage(Stage::Attach, Some(libc::ESRCH), format!("process {pid} does not exist"));
+    let ended = || of_stage(Stage::Attach, Some(libc::ESRCH), format!("process {pid} has just ended"));
     let watch = ExitWatch::open(&attached.process).map_err(look)?.ok_or_else(gone)?;
     if process::is_zombie(&attached.process).map_err(look)? {
-        return Err(of_stage(Stage::Attach, None, format!("process {pid} has just ended")));
+        return Err(ended());
     }
     let cpu_before = attach::cpu_sec(&attached.process);
     let constraints = spec.job.in_force().clone();
@@ -69,6 +70,10 @@ pub(super) fn begin(
         }
         error
     };
+    // What is refused then is refused for that.
+    if process::has_ended(&attached.process).map_err(look).map_err(undo)? {
+        return Err(undo(ended()));
+    }
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {

@@ -6,8 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use ffrtmp::linux::clock;
+use ffrtmp::model::exit::{Ended, Stage, StartError};
 use ffrtmp::model::process::ProcessIdentity;
 use ffrtmp::model::signal::Signal;
+use ffrtmp::runs::record::Exited;
 use serde_json::Value;
 
 use super::harness::{Site, await_true, events, identify, lives, nice_of_threads, send, sleeper};
@@ -316,4 +319,97 @@ fn a_pid_file_names_its_process_whenever_it_is_there() {
     let second = Stranger::start(&program);
     fs::write(&file, format!("{}\n", second.pid())).expect("written");
     governs(&site, "a", &second);
+}
+
+/// Processes that end at once, some while they are looked at; each waits as a zombie until it is reaped.
+fn short_lived(program: &Path, count: usize) -> Vec<Child> {
+    let start = |n: usize| {
+        let mut command = Command::new(program);
+        // Every third one lives for so long that its end falls into its take-over.
+        let script = format!("sleep 0.0{}", if n.is_multiple_of(3) { n % 10 } else { 0 });
+        command.args(["-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("it starts")
+    };
+    let children = (0..count).map(start).collect();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    children
+}
+
+/// That nothing tells of a process that was never governed, and that nothing is left of it.
+fn assert_no_ghosts(site: &Site) {
+    for name in super::harness::names(&site.path("state/reports")) {
+        let Some(job) = name.strip_suffix(".json") else { continue };
+        let report = site.report(job).expect("a report");
+        // One that ended after it had been taken over is a run, and its exit is known.
+        assert!(report["started_at"].is_string() && report["pid"].is_u64(), "{report:#}");
+        assert!(["running", "completed"].contains(&report["state"].as_str().expect("a state")), "{report:#}");
+    }
+    for job in super::harness::names(&site.path("state/reports/history")) {
+        for run in super::harness::names(&site.path("state/reports/history").join(&job)) {
+            let path = site.path("state/reports/history").join(&job).join(run);
+            let text = fs::read_to_string(&path).expect("a report");
+            let report: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(report["state"], "completed", "{report:#}");
+        }
+    }
+    let log = site.log();
+    // The files that `settle` waits with are broken on purpose.
+    for line in log.lines().filter(|line| !line.contains("/barrier-")) {
+        assert!(!line.contains("ERROR") && !line.contains("does not settle"), "{line}");
+    }
+}
+
+#[test]
+fn processes_that_ended_too_early_are_no_runs() {
+    for all in ["", "all = true"] {
+        let site = Site::started();
+        let program = program(&site, "worker");
+        site.put("a", &by_exe(&program, "constraints.nice = 5", all));
+        let governed = |stranger: &Stranger| {
+            let job = if all.is_empty() { "a".to_owned() } else { format!("a@{}", stranger.pid()) };
+            (governs(&site, &job, stranger), job)
+        };
+        let mut first = Stranger::start(&program);
+        let (report, before) = governed(&first);
+        first.tell(0);
+        let run = report["run_id"].as_str().expect("a run");
+        site.await_history(&before, run);
+        for mut child in (0..3).flat_map(|_| short_lived(&program, 12)).collect::<Vec<_>>() {
+            child.wait().expect("our child");
+        }
+        let stranger = Stranger::start(&program);
+        let (_, job) = governed(&stranger);
+        assert!(site.history(&before).iter().any(|name| name.contains(run)), "what did run is not forgotten");
+        assert_eq!(nice_of_threads(stranger.pid()), [5]);
+        assert_no_ghosts(&site);
+        await_true("only its run is left", || super::harness::names(&site.path("state/runs")) == [&*job]);
+    }
+}
+
+#[test]
+fn a_wrapper_that_came_too_late_is_no_run_for_the_next_supervisor_either() {
+    let site = Site::started();
+    let program = program(&site, "worker");
+    let mut stranger = Stranger::start(&program);
+    site.put("a", &by_exe(&program, "constraints.nice = 5", ""));
+    governs(&site, "a", &stranger);
+    let live = site.running("a");
+    site.kill();
+    site.kill_wrapper("a", &live);
+    stranger.tell(0);
+    stranger.reap();
+    // As its wrapper leaves it that finds nobody, and a supervisor that was killed then.
+    let folder = site.run_dir("a", &live);
+    fs::remove_file(folder.join("started.json")).expect("removed");
+    fs::remove_file(site.path("state/reports/a.json")).expect("removed");
+    let error = StartError { stage: Stage::Attach, errno: Some(libc::ESRCH), detail: "it is gone".into() };
+    let run = serde_json::from_value(live.run.clone().into()).expect("an id");
+    let exited = Exited::unmeasured(run, clock::now(), Ended::NotStarted(error));
+    site.write_record("a", &live, "exited.json", &serde_json::to_value(exited).expect("JSON"));
+    site.start();
+    site.settle();
+    assert!(!folder.exists());
+    assert_eq!((site.report("a"), site.runs("a")), (None, 0));
+    let next = Stranger::start(&program);
+    governs(&site, "a", &next);
 }
