@@ -121,6 +121,13 @@ fn what_is_wrong_is_refused_and_what_is_right_is_not() {
         ("profile", "[constraints]\nnice = 5\n".into(), true),
         ("profile", exec.to_owned(), false),
         ("profile", "instances = [\"a\"]\n".into(), false),
+        (
+            "job",
+            "[attach]\nmatch = { name = \"x\", not = { user = [0, \"a\"], name = \"y\" } }\n".into(),
+            true,
+        ),
+        ("job", "[attach]\nmatch = { name = \"x\", not = { name = [5] } }\n".into(), false),
+        ("job", "[attach]\nmatch = { name = \"x\", not = { names = \"y\" } }\n".into(), false),
         ("profile", "[attach]\npid = 5\n".into(), false),
         ("supervisor", "[reports]\nkeep = 5\n[log]\nlevel = \"debug\"\n".into(), true),
         ("supervisor", "[reports]\nkeep = 0\n".into(), false),

@@ -92,7 +92,7 @@ fn job(name: &str) -> JobId {
 }
 
 fn rule(fit: Match) -> Attach {
-    Attach { target: Target::Match(fit), all: false, relocate: false }
+    Attach { target: Target::Match(fit.into()), all: false, relocate: false }
 }
 
 fn named(name: &str) -> Attach {

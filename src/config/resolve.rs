@@ -11,16 +11,16 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use super::problem::{At, KeyPath, Problem};
 use super::profiles::Profiles;
 use super::schema::{
-    Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, RestartTable,
-    RlimitsTable, Scalar, ScheduleTable, StopTable, TimeoutsTable, fields,
+    Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, NotTable,
+    OneOrMore, RestartTable, RlimitsTable, Scalar, ScheduleTable, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
 use crate::model::constraints::{Constraints, CpuLimit, IoClass};
 use crate::model::cpus::CpuSet;
 use crate::model::ids::{JobId, NameError, check_name};
 use crate::model::job::{
-    Attach, Exec, Intent, Job, Lifecycle, Match, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop,
-    Target, Timeouts, Workload,
+    Attach, Exec, Intent, Job, Lifecycle, Match, Not, OnRemove, Output, Restart, RestartPolicy, StartLimit,
+    Stop, Target, Timeouts, Workload,
 };
 use crate::model::matching;
 use crate::model::process::Pid;
@@ -478,8 +478,13 @@ fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
     layer.exec.env_files.iter_mut().flatten().for_each(&mut path);
     match layer.attach.as_mut().map(|attach| &mut attach.target) {
         Some(Target::PidFile(file)) => path(file),
-        Some(Target::Match(Match { name, exe, args, user, parent, cgroup, unit, min_runtime: _ })) => {
-            exe.iter_mut().for_each(path);
+        Some(Target::Match(fit)) => {
+            let Match { name, exe, args, user, parent, working_dir, cgroup, unit, not, .. } = &mut **fit;
+            let paths = [&mut not.exe, &mut not.working_dir];
+            let paths = paths.into_iter().flatten();
+            exe.iter_mut().chain(working_dir).chain(paths).for_each(path);
+            [name, args, user, parent, cgroup, unit].into_iter().flatten().for_each(&mut *change);
+            let Not { name, args, user, parent, cgroup, unit, exe: _, working_dir: _ } = not;
             [name, args, user, parent, cgroup, unit].into_iter().flatten().for_each(&mut *change);
         }
         Some(Target::Pid(_)) | None => {}
@@ -495,15 +500,14 @@ fn texts(layer: &mut Layer, change: &mut dyn FnMut(&mut String)) {
 
 fn expand(mut layer: Layer, id: &JobId, entry: &str) -> Layer {
     // In a regular expression a name means itself.
-    let args = args_of(&mut layer).map(|args| expand_args(args, id, entry));
+    let args: Vec<String> =
+        args_of(&mut layer).into_iter().map(|(_, args)| expand_args(args, id, entry)).collect();
     texts(&mut layer, &mut |text| {
         if text.contains('%') {
             *text = expand_text(text, id.as_str(), entry);
         }
     });
-    if let (Some(args), Some(place)) = (args, args_of(&mut layer)) {
-        *place = args;
-    }
+    args_of(&mut layer).into_iter().zip(args).for_each(|((_, place), args)| *place = args);
     layer
 }
 
@@ -511,22 +515,39 @@ fn expand_args(args: &str, id: &JobId, entry: &str) -> String {
     expand_text(args, &matching::literal(id.as_str()), &matching::literal(entry))
 }
 
-/// The regular expression of a layer.
-fn args_of(layer: &mut Layer) -> Option<&mut String> {
+/// The regular expressions of a layer, and where they stand.
+fn args_of(layer: &mut Layer) -> Vec<(&'static str, &mut String)> {
     match layer.attach.as_mut().map(|attach| &mut attach.target) {
-        Some(Target::Match(Match { args, .. })) => args.as_mut(),
-        _ => None,
+        Some(Target::Match(fit)) => {
+            let Match { args, not, .. } = &mut **fit;
+            let own = args.iter_mut().map(|args| ("attach.match.args", args));
+            own.chain(not.args.iter_mut().map(|args| ("attach.match.not.args", args))).collect()
+        }
+        _ => Vec::new(),
     }
+}
+
+/// The values of a list, and where each stands.
+fn places<'a, T>(
+    path: &'static str,
+    list: Option<&'a OneOrMore<T>>,
+) -> impl Iterator<Item = (KeyPath, &'a T)> {
+    let at = move |n| match list {
+        Some(OneOrMore::More(_)) => KeyPath::of(path).index(n),
+        _ => KeyPath::of(path),
+    };
+    list.into_iter().flat_map(OneOrMore::values).enumerate().map(move |(n, value)| (at(n), value))
 }
 
 /// Tells of a regular expression that is none. It may be so for one instance alone.
 fn pattern_problem(ids: &[(JobId, &str)], merged: &mut Layer) -> Option<Problem> {
-    let args = args_of(merged)?;
-    let told = if args.contains('%') { ids } else { ids.get(..1)? };
-    told.iter().find_map(|(id, entry)| {
-        let text = expand_args(args, id, entry);
+    let all = args_of(merged).into_iter().flat_map(|(place, args)| {
+        let told = if args.contains('%') { ids } else { ids.get(..1).unwrap_or_default() };
+        told.iter().map(move |(id, entry)| (place, expand_args(args, id, entry)))
+    });
+    all.into_iter().find_map(|(place, text)| {
         let why = matching::pattern(&text).err()?;
-        let at = At::Value(KeyPath::of("attach.match.args"));
+        let at = At::Value(KeyPath::of(place));
         let help = "in such an expression . ( ) [ ] { } | * + ? ^ $ and \\ mean something: for themselves write a \\ before them";
         Some(Problem::error("bad-pattern", at, format!("{text:?} is no regular expression: {why}")).help(help))
     })
@@ -680,7 +701,7 @@ impl Reader {
         if let Some(file) = self.path("attach.pid_file", table.pid_file.as_ref()) {
             return Some(of(Target::PidFile(file)));
         }
-        table.match_.as_ref().and_then(|fit| self.matching(fit)).map(Target::Match).map(of)
+        table.match_.as_ref().and_then(|fit| self.matching(fit)).map(|fit| of(Target::Match(Box::new(fit))))
     }
 
     fn matching(&mut self, table: &MatchTable) -> Option<Match> {
@@ -694,9 +715,22 @@ impl Reader {
                 .cgroup
                 .clone()
                 .inspect(|path| self.absolute(KeyPath::of("attach.match.cgroup"), path)),
-            unit: table.unit.clone().inspect(|unit| self.unit(unit)),
+            unit: table.unit.clone().inspect(|unit| self.unit(KeyPath::of("attach.match.unit"), unit)),
+            working_dir: self.path("attach.match.working_dir", table.working_dir.as_ref()),
             min_runtime: self.duration("attach.match.min_runtime", table.min_runtime.as_ref()),
+            max_runtime: self.positive("attach.match.max_runtime", table.max_runtime.as_ref()),
+            not: table.not.as_ref().map(|not| self.not(not)).unwrap_or_default(),
         };
+        if let (Some(least), Some(most)) = (fit.min_runtime, fit.max_runtime)
+            && most <= least
+        {
+            self.error(
+                "match-nothing",
+                At::Value(KeyPath::of("attach.match.max_runtime")),
+                "no process has been running for `min_runtime` and less than `max_runtime`",
+                "make `max_runtime` the longer of the two",
+            );
+        }
         // Everybody is in the root, and every text contains an empty one.
         let said = [
             table.name.is_some(),
@@ -704,6 +738,7 @@ impl Reader {
             table.args.as_ref().is_some_and(|args| !args.is_empty()),
             table.user.is_some(),
             table.parent.is_some(),
+            table.working_dir.as_ref().is_some_and(|path| path != "/"),
             table.cgroup.as_ref().is_some_and(|path| path != "/"),
             table.unit.is_some(),
         ];
@@ -712,15 +747,67 @@ impl Reader {
                 "match-all",
                 At::Key(KeyPath::of("attach.match")),
                 "`match` fits every process",
-                "say which program is meant, with `name`, `exe`, `args`, `user`, `parent`, `cgroup` or `unit`",
+                "say which program is meant, with `name`, `exe`, `args`, `user`, `parent`, `working_dir`, `cgroup` or `unit`",
             );
             return None;
         }
         Some(fit)
     }
 
-    fn unit(&mut self, unit: &str) {
-        let path = KeyPath::of("attach.match.unit");
+    fn not(&mut self, table: &NotTable) -> Not {
+        // Everybody is below the root, and every text contains an empty one.
+        let not_all = |reader: &mut Self, at: KeyPath, text: &str, all: &str| {
+            if text == all {
+                let help = "leave it out, or name what is not meant";
+                reader.error(
+                    "match-nothing",
+                    At::Value(at),
+                    "this holds for every process: none is left",
+                    help,
+                );
+            }
+        };
+        let folder = |reader: &mut Self, at: KeyPath, text: &str| {
+            reader.absolute(at.clone(), text);
+            not_all(reader, at, text, "/");
+        };
+        let args = |reader: &mut Self, at: KeyPath, text: &str| {
+            reader.no_nul(at.clone(), text);
+            not_all(reader, at, text, "");
+        };
+        let paths = |list: Vec<String>| list.into_iter().map(PathBuf::from).collect();
+        let mut user = Vec::new();
+        for (at, value) in places("attach.match.not.user", table.user.as_ref()) {
+            user.extend(self.account_at(at, value));
+        }
+        Not {
+            name: self.each("attach.match.not.name", table.name.as_ref(), Self::no_nul),
+            exe: paths(self.each("attach.match.not.exe", table.exe.as_ref(), Self::absolute)),
+            args: self.each("attach.match.not.args", table.args.as_ref(), args),
+            user,
+            parent: self.each("attach.match.not.parent", table.parent.as_ref(), Self::no_nul),
+            working_dir: paths(self.each("attach.match.not.working_dir", table.working_dir.as_ref(), folder)),
+            cgroup: self.each("attach.match.not.cgroup", table.cgroup.as_ref(), folder),
+            unit: self.each("attach.match.not.unit", table.unit.as_ref(), Self::unit),
+        }
+    }
+
+    /// The texts of a list, each of them checked.
+    fn each(
+        &mut self,
+        path: &'static str,
+        list: Option<&OneOrMore<String>>,
+        check: impl Fn(&mut Self, KeyPath, &str),
+    ) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (at, text) in places(path, list) {
+            check(self, at, text);
+            texts.push(text.clone());
+        }
+        texts
+    }
+
+    fn unit(&mut self, path: KeyPath, unit: &str) {
         self.no_nul(path.clone(), unit);
         let name = UNIT_SUFFIXES.iter().find_map(|suffix| unit.strip_suffix(suffix));
         if name.is_none_or(str::is_empty) || unit.contains('/') {
@@ -1023,11 +1110,18 @@ impl Reader {
     }
 
     fn account(&mut self, path: &'static str, value: Option<&Scalar>) -> Option<String> {
-        match value? {
+        self.account_at(KeyPath::of(path), value?)
+    }
+
+    fn account_at(&mut self, path: KeyPath, value: &Scalar) -> Option<String> {
+        match value {
             Scalar::Integer(number) => {
-                self.range(KeyPath::of(path), *number, 0, i64::from(u32::MAX - 1)).map(|n| n.to_string())
+                self.range(path, *number, 0, i64::from(u32::MAX - 1)).map(|n| n.to_string())
             }
-            Scalar::Text(name) => self.text(path, Some(name)),
+            Scalar::Text(name) => {
+                self.no_nul(path, name);
+                Some(name.clone())
+            }
         }
     }
 
@@ -1303,7 +1397,9 @@ mod tests {
         let job = one(
             "[attach]\nall = true\nmove = true\n[attach.match]\nname = \"obs\"\nexe = \"/usr/bin/obs\"\n\
              args = \"--profile (a|b)\"\nuser = 1000\nparent = \"gnome-shell\"\ncgroup = \"/user.slice\"\n\
-             unit = \"obs.scope\"\nmin_runtime = \"5s\"\n",
+             unit = \"obs.scope\"\nmin_runtime = \"5s\"\nmax_runtime = \"1m\"\nworking_dir = \"/srv\"\n\
+             [attach.match.not]\nname = \"x\"\nexe = [\"/x\"]\nargs = [\"x\", \"y\"]\nuser = [0, \"bob\"]\nparent = \"sh\"\n\
+             working_dir = [\"/tmp\"]\ncgroup = \"/x\"\nunit = [\"x.scope\"]\n",
         );
         let wanted = Match {
             name: Some("obs".into()),
@@ -1314,8 +1410,20 @@ mod tests {
             cgroup: Some("/user.slice".into()),
             unit: Some("obs.scope".into()),
             min_runtime: Some(Duration::from_secs(5)),
+            max_runtime: Some(Duration::from_secs(60)),
+            working_dir: Some("/srv".into()),
+            not: Not {
+                name: vec!["x".into()],
+                exe: vec!["/x".into()],
+                args: vec!["x".into(), "y".into()],
+                user: vec!["0".into(), "bob".into()],
+                parent: vec!["sh".into()],
+                working_dir: vec!["/tmp".into()],
+                cgroup: vec!["/x".into()],
+                unit: vec!["x.scope".into()],
+            },
         };
-        let attach = Attach { target: Target::Match(wanted), all: true, relocate: true };
+        let attach = Attach { target: Target::Match(Box::new(wanted)), all: true, relocate: true };
         assert_eq!(job.attach(), Some(&attach));
         let plain = one("[attach]\nmatch = { name = \"obs\" }\n");
         assert_eq!(plain.attach().map(|attach| (attach.all, attach.relocate)), Some((false, false)));
@@ -1324,7 +1432,8 @@ mod tests {
     #[test]
     fn a_name_in_an_expression_means_itself() {
         let text = "instances = [\"a.b\", \"c\"]\n[attach.match]\nexe = \"/srv/%i/obs\"\nunit = \"obs@%i.service\"\n\
-                    parent = \"%i\"\ncgroup = \"/%n\"\nargs = \"^x --id=%i (%n|%%)$\"\n";
+                    parent = \"%i\"\ncgroup = \"/%n\"\nargs = \"^x --id=%i (%n|%%)$\"\n\
+                    working_dir = \"/srv/%i\"\nnot = { args = [\"%i\"], exe = \"/x/%i\", name = \"%n\", working_dir = \"/y/%i\" }\n";
         let jobs = read("ch", text).jobs;
         let Some(Target::Match(fit)) = jobs[0].job.attach().map(|attach| &attach.target) else { panic!() };
         assert_eq!(fit.args.as_deref(), Some("^x --id=a\\.b (ch@a\\.b|%)$"));
@@ -1333,6 +1442,15 @@ mod tests {
             (Some("/srv/a.b/obs".into()), Some("obs@a.b.service"))
         );
         assert_eq!((fit.parent.as_deref(), fit.cgroup.as_deref()), (Some("a.b"), Some("/ch@a.b")));
+        assert_eq!(fit.working_dir, Some("/srv/a.b".into()));
+        let not = Not {
+            args: vec!["a\\.b".into()],
+            exe: vec!["/x/a.b".into()],
+            name: vec!["ch@a.b".into()],
+            working_dir: vec!["/y/a.b".into()],
+            ..Not::default()
+        };
+        assert_eq!(fit.not, not);
         // One that is none for one instance alone.
         assert_eq!(
             codes("instances = [\"z\", \"a\"]\n[attach]\nmatch = { args = \"[b-%i]\" }\n"),
@@ -1403,6 +1521,27 @@ mod tests {
         assert_eq!(codes("[attach]\nmatch = {}\n"), ["match-all"]);
         assert_eq!(codes("[attach]\nmatch = { cgroup = \"/\", args = \"\" }\n"), ["match-all"]);
         assert_eq!(codes("[attach]\nmatch = { args = \"a(b\" }\n"), ["bad-pattern"]);
+        let not = |text: &str| codes(&format!("[attach]\nmatch = {{ name = \"x\", not = {{ {text} }} }}\n"));
+        assert_eq!(not("args = [\"a\", \"a(b\"]"), ["bad-pattern"]);
+        assert_eq!(not("exe = \"x\", working_dir = [\"/x\", \"y\"], cgroup = \"z\""), ["relative-path"; 3]);
+        assert_eq!(not("user = [-1, 5]"), ["out-of-range"]);
+        assert_eq!(not("unit = [\"x\"]"), ["not-a-systemd-unit"]);
+        assert_eq!(not("args = \"\""), ["match-nothing"]);
+        assert_eq!(not("cgroup = \"/\", working_dir = [\"/\"]"), ["match-nothing"; 2]);
+        assert_eq!(not(""), [""; 0]);
+        let times = |most| {
+            codes(&format!(
+                "[attach]\nmatch = {{ name = \"x\", min_runtime = \"5s\", max_runtime = \"{most}\" }}\n"
+            ))
+        };
+        assert_eq!(
+            (times("5s"), times("0s"), times("6s")),
+            (vec!["match-nothing"], vec!["out-of-range"], vec![])
+        );
+        assert_eq!(
+            codes("[attach]\nmatch = { max_runtime = \"5s\", not = { name = \"x\" } }\n"),
+            ["match-all"]
+        );
         assert_eq!(codes("[attach]\nmatch = { exe = \"obs\", cgroup = \"x\" }\n"), ["relative-path"; 2]);
         for unit in ["obs", "obs.socket", ".service", "/system.slice/obs.service", ""] {
             assert_eq!(

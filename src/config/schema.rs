@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::cgroup::Choice;
@@ -157,6 +158,9 @@ pub struct MatchTable {
     pub user: Option<Scalar>,
     /// The name of its parent.
     pub parent: Option<String>,
+    /// The folder that it works in, or one above that.
+    #[schemars(regex(pattern = r"^/"))]
+    pub working_dir: Option<String>,
     /// The cgroup that it is in, or that is above it: a path in its hierarchy, such as "/user.slice".
     #[schemars(regex(pattern = r"^/"))]
     pub cgroup: Option<String>,
@@ -165,6 +169,33 @@ pub struct MatchTable {
     pub unit: Option<String>,
     /// The least time it has been running, such as "5s".
     pub min_runtime: Option<String>,
+    /// It has been running for less than this, such as "1m".
+    pub max_runtime: Option<String>,
+    /// A process of which anything here holds does not fit.
+    pub not: Option<NotTable>,
+}
+
+/// `attach.match.not`: each one value or a list; a process of which any of it holds does not fit.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct NotTable {
+    /// Names.
+    pub name: Option<OneOrMore<String>>,
+    /// Absolute paths of programs.
+    pub exe: Option<OneOrMore<String>>,
+    /// Regular expressions.
+    pub args: Option<OneOrMore<String>>,
+    /// Users, each by name or number.
+    pub user: Option<OneOrMore<Scalar>>,
+    /// Names of parents.
+    pub parent: Option<OneOrMore<String>>,
+    /// Absolute paths of folders.
+    pub working_dir: Option<OneOrMore<String>>,
+    /// Cgroups.
+    pub cgroup: Option<OneOrMore<String>>,
+    /// Units of systemd's.
+    pub unit: Option<OneOrMore<String>>,
 }
 
 /// `[constraints]`: what the kernel enforces.
@@ -418,6 +449,67 @@ impl JsonSchema for Scalar {
     }
 }
 
+/// One value, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OneOrMore<T> {
+    /// A value.
+    One(T),
+    /// A list.
+    More(Vec<T>),
+}
+
+impl<T> OneOrMore<T> {
+    /// The values.
+    #[must_use]
+    pub fn values(&self) -> &[T] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::More(list) => list,
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMore<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMore<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("one value or a list of them")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                T::deserialize(number.into_deserializer()).map(OneOrMore::One)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(text.into_deserializer()).map(OneOrMore::One)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(OneOrMore::More(list))
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for OneOrMore<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("OneOrMore_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
+    }
+}
+
 /// A command: a list of strings. A single string is told apart, so that it can be explained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Argv {
@@ -529,6 +621,7 @@ impl Tables for JobFile {
         ("exec.rlimits", fields::of::<RlimitsTable>),
         ("attach", fields::of::<AttachTable>),
         ("attach.match", fields::of::<MatchTable>),
+        ("attach.match.not", fields::of::<NotTable>),
         ("constraints", fields::of::<ConstraintsTable>),
         ("restart", fields::of::<RestartTable>),
         ("restart.limit", fields::of::<LimitTable>),

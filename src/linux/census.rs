@@ -149,15 +149,15 @@ impl Known {
         users.entry(uid).or_insert_with(look_up).as_deref() == Some(name)
     }
 
-    fn leads_to(&self, path: &Path, target: &Path) -> bool {
+    /// Where a path leads, links followed.
+    fn target(&self, path: &Path) -> Option<PathBuf> {
         let mut targets = self.targets.borrow_mut();
         if let Some(known) = targets.get(path) {
-            return known.as_deref() == Some(target);
+            return known.clone();
         }
         let found = fs::canonicalize(path).ok();
-        let same = found.as_deref() == Some(target);
-        targets.insert(path.to_owned(), found);
-        same
+        targets.insert(path.to_owned(), found.clone());
+        found
     }
 }
 
@@ -169,6 +169,7 @@ pub struct Process<'a> {
     known: &'a Known,
     uid: OnceCell<Option<u32>>,
     exe: OnceCell<Option<PathBuf>>,
+    cwd: OnceCell<Option<PathBuf>>,
     argv: OnceCell<Vec<u8>>,
     args: OnceCell<String>,
     cgroups: OnceCell<Cgroups>,
@@ -187,6 +188,7 @@ impl<'a> Process<'a> {
             known,
             uid: OnceCell::new(),
             exe: OnceCell::new(),
+            cwd: OnceCell::new(),
             argv: OnceCell::new(),
             args: OnceCell::new(),
             cgroups: OnceCell::new(),
@@ -246,14 +248,22 @@ impl<'a> Process<'a> {
     /// The file that it executes, as it was named when it did; `None` where that is not ours to see.
     #[must_use]
     pub fn exe(&self) -> Option<&Path> {
-        let read = || {
-            let path = fs::read_link(self.file("exe")).ok()?;
-            // Another one was installed over it.
-            let bytes = path.as_os_str().as_bytes();
-            let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
-            Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
-        };
-        self.exe.get_or_init(read).as_deref()
+        // Another one may have been installed over it.
+        self.exe.get_or_init(|| self.link("exe")).as_deref()
+    }
+
+    /// The folder that it works in; `None` where that is not ours to see.
+    #[must_use]
+    pub fn working_dir(&self) -> Option<&Path> {
+        self.cwd.get_or_init(|| self.link("cwd")).as_deref()
+    }
+
+    /// Where one of the process's links leads, also if nothing is there any more.
+    fn link(&self, name: &str) -> Option<PathBuf> {
+        let path = fs::read_link(self.file(name)).ok()?;
+        let bytes = path.as_os_str().as_bytes();
+        let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+        Some(PathBuf::from(std::ffi::OsStr::from_bytes(bytes)))
     }
 
     /// Those whom it descends from, its parent first, with their names. One that ends meanwhile ends the list.
@@ -308,9 +318,9 @@ impl Facts for Process<'_> {
         self.now.since(self.began())
     }
 
-    fn runs_as(&self, user: &str) -> bool {
-        let Some(uid) = self.uid() else { return false };
-        user.parse() == Ok(uid) || self.known.is_user(uid, user)
+    fn runs_as(&self, user: &str) -> Option<bool> {
+        let uid = self.uid()?;
+        Some(user.parse() == Ok(uid) || self.known.is_user(uid, user))
     }
 
     fn args(&self) -> &str {
@@ -329,8 +339,14 @@ impl Facts for Process<'_> {
         names.map(|name| Cow::Owned(String::from_utf8_lossy(&name).into_owned())).collect()
     }
 
-    fn executes(&self, program: &Path) -> bool {
-        self.exe().is_some_and(|exe| exe == program || self.known.leads_to(program, exe))
+    fn executes(&self, program: &Path) -> Option<bool> {
+        let exe = self.exe()?;
+        Some(exe == program || self.known.target(program).as_deref() == Some(exe))
+    }
+
+    fn works_in(&self, folder: &Path) -> Option<bool> {
+        let own = self.working_dir()?;
+        Some(own.starts_with(folder) || self.known.target(folder).is_some_and(|real| own.starts_with(real)))
     }
 
     fn cgroups(&self) -> &Cgroups {
@@ -394,18 +410,25 @@ mod tests {
             (seen.identity().expect("boot id"), seen.is_zombie(), seen.is_kernel()),
             (me, false, false)
         );
-        assert!(seen.executes(&exe) && !seen.executes(Path::new("/bin/sleep")));
+        let not = Some(false);
+        assert_eq!((seen.executes(&exe), seen.executes(Path::new("/bin/sleep"))), (Some(true), not));
         // A path with a link in it leads there, too.
         let temp = tempfile::tempdir().expect("tempdir");
         let link = temp.path().join("link");
         std::os::unix::fs::symlink(&exe, &link).expect("link");
-        assert!(seen.executes(&link));
+        assert_eq!(seen.executes(&link), Some(true));
+        let here = std::env::current_dir().expect("a folder");
+        let other = temp.path().join("here");
+        std::os::unix::fs::symlink(&here, &other).expect("link");
+        for folder in [here.as_path(), Path::new("/"), &other] {
+            assert_eq!(seen.works_in(folder), Some(true), "{folder:?}");
+        }
+        assert_eq!((seen.works_in(temp.path()), seen.works_in(&here.join("src"))), (not, not));
         let uid = nix::unistd::geteuid();
-        assert!(
-            seen.runs_as(&uid.to_string()) && !seen.runs_as("4294967290") && !seen.runs_as("no-such-user")
-        );
+        assert_eq!(seen.runs_as(&uid.to_string()), Some(true));
+        assert_eq!((seen.runs_as("4294967290"), seen.runs_as("no-such-user")), (not, not));
         if let Ok(Some(user)) = User::from_uid(uid) {
-            assert!(seen.runs_as(&user.name));
+            assert_eq!(seen.runs_as(&user.name), Some(true));
         }
         let own: Vec<String> = std::env::args().collect();
         assert_eq!(seen.args(), own.join(" "));

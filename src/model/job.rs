@@ -180,7 +180,7 @@ pub enum Target {
     /// The one whose number a file holds.
     PidFile(PathBuf),
     /// One that fits.
-    Match(Match),
+    Match(Box<Match>),
 }
 
 /// Which process fits. Every condition given has to hold.
@@ -197,6 +197,8 @@ pub struct Match {
     pub user: Option<String>,
     /// The name of its parent.
     pub parent: Option<String>,
+    /// The folder that it works in, or one above that (`/proc/PID/cwd`).
+    pub working_dir: Option<PathBuf>,
     /// The cgroup that it is in, or that is above it: a path in its hierarchy, such as `/user.slice`.
     pub cgroup: Option<String>,
     /// The systemd unit that it is in, such as `obs.service`.
@@ -204,6 +206,33 @@ pub struct Match {
     /// The least time it has been running.
     #[serde(with = "optional_millis")]
     pub min_runtime: Option<Duration>,
+    /// It has been running for less than this.
+    #[serde(with = "optional_millis")]
+    pub max_runtime: Option<Duration>,
+    /// None of this may hold.
+    pub not: Not,
+}
+
+/// Which process does not fit: one of which anything here holds. Each is meant as in [`Match`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Not {
+    /// Names.
+    pub name: Vec<String>,
+    /// Programs.
+    pub exe: Vec<PathBuf>,
+    /// Regular expressions.
+    pub args: Vec<String>,
+    /// Users.
+    pub user: Vec<String>,
+    /// Names of parents.
+    pub parent: Vec<String>,
+    /// Folders.
+    pub working_dir: Vec<PathBuf>,
+    /// Cgroups.
+    pub cgroup: Vec<String>,
+    /// Units.
+    pub unit: Vec<String>,
 }
 
 mod optional_millis {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use regex::{Regex, RegexBuilder};
 
-use super::job::Match;
+use super::job::{Match, Not};
 
 /// Bytes of a process's name that the kernel keeps (`TASK_COMM_LEN`, less its end).
 const LONGEST_NAME: usize = 15;
@@ -18,21 +18,24 @@ const LONGEST_NAME: usize = 15;
 const LARGEST_PATTERN: usize = 1 << 20;
 
 /// What is known of a process. Each is asked for only where it matters, because it has to be read.
-/// What cannot be read, for want of a privilege or because the process is gone, is `None`, empty or
-/// false: a condition on it does not hold.
+/// What cannot be read, for want of a privilege or because the process is gone, is `None` or empty: a
+/// condition on it does not hold, and of what may not hold it is not known, so that the process does not
+/// fit either.
 pub trait Facts {
     /// Its name (`/proc/PID/comm`): of a longer one the kernel keeps 15 bytes.
     fn name(&self) -> &[u8];
     /// How long it has been running.
     fn running_for(&self) -> Duration;
-    /// Whether it runs as this user, given by name or number.
-    fn runs_as(&self, user: &str) -> bool;
+    /// Whether it runs as this user, given by name or number; `None` if that cannot be read.
+    fn runs_as(&self, user: &str) -> Option<bool>;
     /// Its arguments, joined by blanks.
     fn args(&self) -> &str;
     /// The file names of its program and, for a script, of the script.
     fn programs(&self) -> Vec<Cow<'_, str>>;
-    /// Whether it executes the program at this path, links followed.
-    fn executes(&self, program: &Path) -> bool;
+    /// Whether it executes the program at this path, links followed; `None` if that cannot be read.
+    fn executes(&self, program: &Path) -> Option<bool>;
+    /// Whether it works in this folder or below, links followed; `None` if that cannot be read.
+    fn works_in(&self, folder: &Path) -> Option<bool>;
     /// Where it is in the hierarchies of cgroups.
     fn cgroups(&self) -> &Cgroups;
     /// The name of its parent, as [`Facts::name`].
@@ -46,7 +49,7 @@ pub enum Fit {
     Yes,
     /// It does not, and will not before it executes another program or is given another name.
     No,
-    /// It does not, for what may change at any time: the user, the cgroup or the parent.
+    /// It does not, for what may change at any time: the user, the folder, the cgroup or the parent.
     NotNow,
     /// It does, but for the time that it has been running: that is enough in so much time.
     In(Duration),
@@ -62,7 +65,12 @@ pub struct Rule {
     cgroup: Option<String>,
     unit: Option<String>,
     parent: Option<String>,
+    working_dir: Option<PathBuf>,
     min_runtime: Duration,
+    max_runtime: Option<Duration>,
+    not: Not,
+    /// The expressions of `not`.
+    not_args: Vec<Regex>,
 }
 
 impl Rule {
@@ -71,50 +79,63 @@ impl Rule {
     /// # Errors
     /// `args` is no regular expression, and why.
     pub fn new(fit: &Match) -> Result<Self, String> {
-        let Match { name, exe, args, user, parent, cgroup, unit, min_runtime } = fit.clone();
+        let Match { name, exe, args, user, parent, working_dir, cgroup, unit, min_runtime, max_runtime, not } =
+            fit.clone();
         Ok(Self {
             args: args.map(|args| pattern(&args)).transpose()?,
+            not_args: not.args.iter().map(|args| pattern(args)).collect::<Result<_, _>>()?,
             min_runtime: min_runtime.unwrap_or_default(),
+            max_runtime,
             name,
             user,
             exe,
             cgroup,
             unit,
             parent,
+            working_dir,
+            not,
         })
     }
 
     /// Whether a process fits.
     #[must_use]
     pub fn fits(&self, process: &impl Facts) -> Fit {
-        fn holds<T: ?Sized + AsRef<U>, U: ?Sized>(asked: Option<&T>, is: impl Fn(&U) -> bool) -> bool {
-            asked.is_none_or(|asked| is(asked.as_ref()))
+        /// Whether what is asked for holds for sure, and nothing that may not hold, for sure.
+        fn holds<T>(asked: Option<&T>, never: &[T], is: impl Fn(&T) -> Option<bool>) -> bool {
+            asked.is_none_or(|asked| is(asked) == Some(true))
+                && never.iter().all(|never| is(never) == Some(false))
         }
-        if !holds(self.name.as_ref(), |name: &str| is_named(process, name)) {
+        let not = &self.not;
+        if !holds(self.name.as_ref(), &not.name, |name| Some(is_named(process, name))) {
             return Fit::No;
         }
-        if !holds(self.user.as_ref(), |user: &str| process.runs_as(user)) {
+        let age = process.running_for();
+        if self.max_runtime.is_some_and(|most| age >= most) {
+            return Fit::No;
+        }
+        if !holds(self.user.as_ref(), &not.user, |user| process.runs_as(user)) {
             return Fit::NotNow;
         }
-        if !holds(self.exe.as_ref(), |exe: &Path| process.executes(exe))
-            || !self.args.as_ref().is_none_or(|args| args.is_match(process.args()))
+        if !holds(self.exe.as_ref(), &not.exe, |exe| process.executes(exe))
+            || !holds(self.args.as_ref(), &self.not_args, |args| Some(args.is_match(process.args())))
         {
             return Fit::No;
         }
-        if !holds(self.cgroup.as_ref(), |path: &str| process.cgroups().is_below(path))
-            || !holds(self.unit.as_ref(), |unit: &str| process.cgroups().is_in_unit(unit))
-            || !holds(self.parent.as_ref(), |name: &str| process.parent() == kept(name))
+        if !holds(self.cgroup.as_ref(), &not.cgroup, |path| Some(process.cgroups().is_below(path)))
+            || !holds(self.unit.as_ref(), &not.unit, |unit| Some(process.cgroups().is_in_unit(unit)))
+            || !holds(self.parent.as_ref(), &not.parent, |name| Some(process.parent() == kept(name)))
+            || !holds(self.working_dir.as_ref(), &not.working_dir, |folder| process.works_in(folder))
         {
             return Fit::NotNow;
         }
-        let missing = self.min_runtime.saturating_sub(process.running_for());
+        let missing = self.min_runtime.saturating_sub(age);
         if missing.is_zero() { Fit::Yes } else { Fit::In(missing) }
     }
 
     /// Whether the parent matters: then a process may fit that another made which does not.
     #[must_use]
     pub fn asks_for_parent(&self) -> bool {
-        self.parent.is_some()
+        self.parent.is_some() || !self.not.parent.is_empty()
     }
 }
 
@@ -214,13 +235,15 @@ mod tests {
     struct Process {
         name: &'static str,
         cgroups: Cgroups,
+        /// What others may not see cannot be read.
+        hides: bool,
         asked: RefCell<Vec<&'static str>>,
     }
 
     fn obs() -> Process {
         let cgroups =
             Cgroups::parse("0::/user.slice/user-1000.slice/user@1000.service/app.slice/obs.scope\n");
-        Process { name: "obs", cgroups, asked: RefCell::default() }
+        Process { name: "obs", cgroups, hides: false, asked: RefCell::default() }
     }
 
     impl Facts for Process {
@@ -230,9 +253,9 @@ mod tests {
         fn running_for(&self) -> Duration {
             Duration::from_secs(3)
         }
-        fn runs_as(&self, user: &str) -> bool {
+        fn runs_as(&self, user: &str) -> Option<bool> {
             self.asked.borrow_mut().push("user");
-            ["alice", "1000"].contains(&user)
+            Some(["alice", "1000"].contains(&user))
         }
         fn args(&self) -> &str {
             self.asked.borrow_mut().push("args");
@@ -242,9 +265,13 @@ mod tests {
             self.asked.borrow_mut().push("programs");
             vec!["a-name-that-is-long-enough".into()]
         }
-        fn executes(&self, program: &Path) -> bool {
+        fn executes(&self, program: &Path) -> Option<bool> {
             self.asked.borrow_mut().push("exe");
-            program == Path::new("/usr/bin/obs")
+            (!self.hides).then(|| program == Path::new("/usr/bin/obs"))
+        }
+        fn works_in(&self, folder: &Path) -> Option<bool> {
+            self.asked.borrow_mut().push("cwd");
+            (!self.hides).then(|| Path::new("/home/alice/live").starts_with(folder))
         }
         fn cgroups(&self) -> &Cgroups {
             self.asked.borrow_mut().push("cgroups");
@@ -286,9 +313,59 @@ mod tests {
             (r#"{"name": "obs", "min_runtime": 3000}"#, Fit::Yes),
             (r#"{"name": "obs", "min_runtime": 5000}"#, Fit::In(Duration::from_secs(2))),
             (r#"{"name": "x", "min_runtime": 5000}"#, Fit::No),
+            (r#"{"max_runtime": 3001}"#, Fit::Yes),
+            (r#"{"max_runtime": 3000}"#, Fit::No),
+            (r#"{"min_runtime": 5000, "max_runtime": 9000}"#, Fit::In(Duration::from_secs(2))),
+            (r#"{"working_dir": "/home/alice/live"}"#, Fit::Yes),
+            (r#"{"working_dir": "/home/alice"}"#, Fit::Yes),
+            (r#"{"working_dir": "/home/ali"}"#, Fit::NotNow),
+            (r#"{"working_dir": "/home/alice/live/x"}"#, Fit::NotNow),
         ];
         for (text, fit) in cases {
             assert_eq!(rule(text).fits(&obs()), fit, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_ruled_out_may_hold() {
+        let cases = [
+            (r#"{"name": ["vlc", "obs"]}"#, Fit::No),
+            (r#"{"name": ["vlc"]}"#, Fit::Yes),
+            (r#"{"exe": ["/usr/bin/obs"]}"#, Fit::No),
+            (r#"{"exe": ["/usr/bin/vlc"]}"#, Fit::Yes),
+            (r#"{"args": ["--idle", "--profile Live"]}"#, Fit::No),
+            (r#"{"args": ["--profile$"]}"#, Fit::Yes),
+            (r#"{"user": ["root", "1000"]}"#, Fit::NotNow),
+            (r#"{"user": ["root", "bob"]}"#, Fit::Yes),
+            (r#"{"parent": ["gnome-session-binary"]}"#, Fit::NotNow),
+            (r#"{"parent": ["tmux: server"]}"#, Fit::Yes),
+            (r#"{"working_dir": ["/srv", "/home/alice"]}"#, Fit::NotNow),
+            (r#"{"working_dir": ["/home/bob"]}"#, Fit::Yes),
+            (r#"{"cgroup": ["/user.slice"]}"#, Fit::NotNow),
+            (r#"{"cgroup": ["/system.slice"]}"#, Fit::Yes),
+            (r#"{"unit": ["obs.scope"]}"#, Fit::NotNow),
+            (r#"{"unit": ["obs.service"]}"#, Fit::Yes),
+            // One is enough.
+            (r#"{"user": ["bob"], "parent": ["sh"], "name": ["obs"]}"#, Fit::No),
+            ("{}", Fit::Yes),
+        ];
+        for (not, fit) in cases {
+            assert_eq!(rule(&format!(r#"{{"user": "alice", "not": {not}}}"#)).fits(&obs()), fit, "{not}");
+        }
+        assert!(rule(r#"{"name": "x", "not": {"parent": ["y"]}}"#).asks_for_parent());
+    }
+
+    #[test]
+    fn what_cannot_be_seen_fits_neither_what_is_asked_for_nor_what_is_ruled_out() {
+        let hidden = Process { hides: true, ..obs() };
+        for (text, fit) in [
+            (r#"{"exe": "/usr/bin/obs"}"#, Fit::No),
+            (r#"{"name": "obs", "not": {"exe": ["/usr/bin/vlc"]}}"#, Fit::No),
+            (r#"{"working_dir": "/home"}"#, Fit::NotNow),
+            (r#"{"name": "obs", "not": {"working_dir": ["/srv"]}}"#, Fit::NotNow),
+            (r#"{"name": "obs", "not": {"name": ["vlc"]}}"#, Fit::Yes),
+        ] {
+            assert_eq!(rule(text).fits(&hidden), fit, "{text}");
         }
     }
 

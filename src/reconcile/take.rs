@@ -173,9 +173,10 @@ mod tests {
             let rule = |rule: u8| match rule {
                 0 => by_pid(7),
                 1 => Target::PidFile("/run/a.pid".into()),
-                _ => {
-                    Target::Match(crate::model::job::Match { name: Some("obs".into()), ..Default::default() })
-                }
+                _ => Target::Match(Box::new(crate::model::job::Match {
+                    name: Some("obs".into()),
+                    ..Default::default()
+                })),
             };
             let quarry = Quarry::Nobody;
             let now = BootTime(self.now);

@@ -32,8 +32,8 @@ const EVERYBODY: Duration = Duration::from_secs(30);
 /// Between two looks at who is new, where the kernel does not tell.
 const NEWCOMERS: Duration = Duration::from_secs(1);
 
-/// Before a process is looked at again that just began, and fits but for its user, cgroup or parent: it gets
-/// these from whoever starts it, a moment later.
+/// Before a process is looked at again that just began, and fits but for its user, folder, cgroup or parent: it
+/// gets these from whoever starts it, a moment later.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Between two looks at a pid file whose process is not there.

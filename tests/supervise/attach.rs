@@ -35,8 +35,17 @@ impl Stranger {
     }
 
     fn run(program: &Path, script: &str) -> Self {
+        Self::run_in(Path::new("/"), program, script)
+    }
+
+    fn run_in(folder: &Path, program: &Path, script: &str) -> Self {
         let mut command = Command::new(program);
-        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .current_dir(folder)
+            .args(["-c", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().expect("it starts");
         let process = identify(child.id()).expect("our child");
         Self { child, process }
@@ -412,4 +421,40 @@ fn a_wrapper_that_came_too_late_is_no_run_for_the_next_supervisor_either() {
     assert_eq!((site.report("a"), site.runs("a")), (None, 0));
     let next = Stranger::start(&program);
     governs(&site, "a", &next);
+}
+
+#[test]
+fn a_rule_asks_for_a_folder_and_an_age_and_rules_others_out() {
+    let site = Site::started();
+    let program = program(&site, "worker");
+    let folder = |name: &str| {
+        let path = site.path(name);
+        fs::create_dir_all(&path).expect("made");
+        path
+    };
+    let in_folder = |name: &str, script: &str| Stranger::run_in(&folder(name), &program, script);
+    let old = in_folder("media", "read code");
+    std::thread::sleep(std::time::Duration::from_millis(4200));
+    let rule = format!(
+        "constraints.nice = 5\n[attach]\nall = true\n[attach.match]\nexe = {program:?}\nworking_dir = {:?}\n\
+         max_runtime = \"4s\"\nnot = {{ args = [\"no-such-word\", \"secret\"], working_dir = {:?} }}\n",
+        folder("media"),
+        folder("media/test"),
+    );
+    site.put("many", &rule);
+    site.settle();
+    let others = [
+        in_folder("elsewhere", "read code"),
+        in_folder("media/test/deep", "read code"),
+        in_folder("media", ": secret; read code"),
+        old,
+    ];
+    // The last one, so that the others were looked at.
+    for meant in [in_folder("media", "read code"), in_folder("media/live", "read code")] {
+        governs(&site, &format!("many@{}", meant.pid()), &meant);
+        assert_eq!(nice_of_threads(meant.pid()), [5]);
+    }
+    for (n, other) in others.iter().enumerate() {
+        assert_eq!(nice_of_threads(other.pid()), [0], "the one with number {n}");
+    }
 }

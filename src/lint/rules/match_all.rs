@@ -8,9 +8,10 @@ pub static RULE: Rule = Rule {
     level: Level::Error,
     summary: "`match` fits every process",
     explain: "\
-`min_runtime` alone says nothing about which program is meant, and an empty `match` fits the first \
-process there is. At least one of `name`, `exe`, `args`, `user`, `parent`, `cgroup` and `unit` has to be given. \
-An empty `args` is contained in every text, and every process is in the cgroup `/`: neither counts.",
+`min_runtime`, `max_runtime` and `not` alone say nothing about which program is meant, and an empty `match` fits the \
+first process there is. At least one of `name`, `exe`, `args`, `user`, `parent`, `working_dir`, `cgroup` and `unit` \
+has to be given. An empty `args` is contained in every text, and every process is in the cgroup `/` and works below \
+`/`: none of these counts.",
     bad: &[Example::Job(
         r#"
 [attach]

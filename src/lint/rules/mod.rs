@@ -25,6 +25,7 @@ rules! {
     account_not_found
     all_in_template
     all_without_match
+    args_alone
     attach_by_pid
     attach_one_of
     bad_cpu_max
@@ -68,6 +69,7 @@ rules! {
     limit_never_reached
     live_hls_restart
     match_all
+    match_nothing
     media_into_log
     memory_high_above_limit
     missing_unit
