@@ -29,12 +29,15 @@ pub fn tell(point: Point) {
     let name = format!("{}:1", point.name());
     stage.arm(std::slice::from_ref(&name));
     stage.spawn();
+    let governed = |stage: &Stage| {
+        let report = stage.report("rule");
+        // The report of one that was let go says so, and that it runs.
+        let ours = report["state"] == "running" && report["platform_sla_reason"].is_null();
+        ours && report["pid"] == pid && nice_of_threads(pid) == [5]
+    };
     for _ in 0..2 {
         stage.put_text(&file, &rule);
-        stage.until("it is governed", |stage| {
-            let report = stage.report("rule");
-            report["state"] == "running" && report["pid"] == pid && nice_of_threads(pid) == [5]
-        });
+        stage.until("it is governed", governed);
         stage.remove("rule");
         stage.until("it is as it was", |stage| {
             let gone = names(&stage.root.join("state/runs")).is_empty();
@@ -46,7 +49,8 @@ pub fn tell(point: Point) {
     }
     assert!(stage.aborted(&name).is_some(), "nothing ever came to {name}");
     stage.put_text(&file, &rule);
-    stage.until("it is governed again", |_| nice_of_threads(pid) == [5]);
+    // One that ends while it is being taken over is no run.
+    stage.until("it is governed again", governed);
     writeln!(stranger.stdin.take().expect("a pipe"), "7").expect("written");
     stage.until("its exit is told", |stage| {
         stage.history("rule").iter().any(|report| report["exit_code"] == 7)
