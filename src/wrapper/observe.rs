@@ -70,13 +70,17 @@ pub(super) fn begin(
         }
         error
     };
-    // What is refused then is refused for that.
-    if process::has_ended(&attached.process).map_err(look).map_err(undo)? {
+    // One that ended meanwhile was a run if its exit is known, or will be once it is reaped.
+    if matches!(watch.look(), Ok(Some(Seen { status: None, .. }))) {
         return Err(undo(ended()));
     }
     if constraints.strict
         && let Some(status) = statuses.iter().find(|status| !status.applied)
     {
+        // What it was not there for was not refused.
+        if matches!(process::has_ended(&attached.process), Ok(true)) {
+            return Err(undo(ended()));
+        }
         let reason = status.reason.as_deref().unwrap_or("it was not read back");
         let detail = format!("constraints.strict is set, and {} is not in force: {reason}", status.name);
         return Err(undo(of_stage(Stage::Constraint, None, detail)));
