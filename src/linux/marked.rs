@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
-use super::census;
+use super::census::{self, Known, Process};
 use super::process::read_stat;
 use crate::model::process::{Pid, ProcessIdentity};
+use crate::model::time::BootTime;
 
 /// A process with the mark.
 #[derive(Debug, Clone)]
 pub struct Marked {
     /// Which one.
     pub process: ProcessIdentity,
-    /// The owner of `/proc/PID`, which is its effective user.
+    /// Its effective user. Not the owner of `/proc/PID`, which is root for what may not be dumped.
     pub uid: u32,
     /// Its parent, by number.
     parent: u32,
@@ -41,8 +41,9 @@ impl Marked {
 /// `/proc` cannot be read.
 pub fn topmost(name: &str, value: &str) -> io::Result<Vec<Marked>> {
     let mut all = HashMap::new();
+    let (known, mark) = (Known::default(), format!("{name}={value}"));
     for pid in census::everybody()? {
-        if let Some(marked) = look(pid).filter(|marked| marked.variable(name) == Some(value)) {
+        if let Some(marked) = look(pid, mark.as_bytes(), &known) {
             all.insert(pid.as_raw().unsigned_abs(), marked);
         }
     }
@@ -52,11 +53,14 @@ pub fn topmost(name: &str, value: &str) -> io::Result<Vec<Marked>> {
     Ok(all.into_values().collect())
 }
 
-/// `None`: it is gone, or not for us to see.
-fn look(pid: Pid) -> Option<Marked> {
+/// `None`: it has not this mark, is gone, or is not for us to see.
+fn look(pid: Pid, mark: &[u8], known: &Known) -> Option<Marked> {
     let stat = read_stat(pid).ok()??;
-    let uid = fs::metadata(format!("/proc/{pid}")).ok()?.uid();
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    if !environment.split(|byte| *byte == 0).any(|pair| pair == mark) {
+        return None;
+    }
+    let uid = Process::look(pid, BootTime(0), known).ok()??.uid()?;
     let process = stat.identity().ok()?;
     // Another one may have got the number meanwhile.
     let same = read_stat(pid).ok()??.is(&process);

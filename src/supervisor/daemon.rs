@@ -89,6 +89,8 @@ pub struct Options {
 pub struct Daemon {
     pub(super) layout: Layout,
     pub(super) settings: Settings,
+    /// The state folder by its one true path, by which workloads are known for those of this supervisor.
+    pub(super) identity: PathBuf,
     pub(super) boot_id: BootId,
     /// The wrapper program, opened at our own start, so that both stay of one version.
     pub(super) wrapper: PathBuf,
@@ -189,6 +191,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
         }
         let daemon = Daemon {
+            identity: layout.state.canonicalize().context("cannot tell where the state folder is")?,
             boot_id: crate::linux::process::boot_id().context("cannot read the boot id")?,
             wrapper,
             _wrapper_file: wrapper_file,
@@ -328,10 +331,10 @@ impl Daemon {
             return Ok(());
         }
         folders::make(&self.layout)?;
-        match lock::take(&path, None) {
-            Ok(lock) => {
+        match self.lock.renew(&path) {
+            Ok(()) => {
                 warn!("{} was deleted; it is made anew", path.display());
-                self.lock = lock;
+                self.restore_records();
                 Ok(())
             }
             Err(error @ LockError::Held { .. }) => {
@@ -342,6 +345,11 @@ impl Daemon {
             }
             Err(error) => Err(io::Error::other(error)),
         }
+    }
+
+    /// Whether another supervisor has the lock, so that we are about to leave.
+    pub(super) fn is_usurped(&self) -> bool {
+        self.usurped.is_some()
     }
 
     /// Tells the service manager that this round has ended, and whether all that was read is carried out.

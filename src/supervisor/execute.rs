@@ -37,6 +37,12 @@ use crate::wrapper;
 impl Daemon {
     /// Executes one action for a job. False: it failed, and is tried again later.
     pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) -> bool {
+        // Two that send a signal send it twice, and two that report hide each other's reports. A full disk keeps
+        // nothing but a start.
+        let _ = self.check_lock();
+        if self.is_usurped() {
+            return false;
+        }
         let done = match action {
             Action::Start { job: declared, history, why } => self.start(&declared, history, why),
             Action::Take { job: declared, process } => self.take(&declared, &process),
@@ -87,7 +93,7 @@ impl Daemon {
         history.recent.push(spec.created.boot);
         let environment = match job.exec() {
             Some(exec) => {
-                let (state, pass) = (&self.layout.state, &self.settings.pass);
+                let (state, pass) = (&self.identity, &self.settings.pass);
                 environment::build(&job.id, &spec.run_id, exec, state, pass, std::env::vars_os())
             }
             None => Ok(Vec::new()),
@@ -196,6 +202,7 @@ impl Daemon {
         debug_assert!(!needs_restart(changes));
         let known = run.spec.job.in_force();
         let before = (known != declared.in_force()).then(|| known.clone());
+        run.restore()?;
         let spec = Spec { job: (**declared).clone(), released: false, before, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
         abort::at(Point::EditRecorded);
@@ -433,7 +440,7 @@ impl Daemon {
         let Some(run) = self.run_of(job) else { return true };
         let Some(exited) = run.ended.as_ref().filter(|_| run.unrecorded) else { return true };
         let task = Task::Record(job.clone());
-        match run.dir.write_exited(exited) {
+        match run.restore().and_then(|_| run.dir.write_exited(exited)) {
             Ok(()) => {
                 run.unrecorded = false;
                 self.alarms.clear(&task);
@@ -632,11 +639,22 @@ impl Daemon {
 
     /// Looks at the limits of every job, and for cgroups that are nobody's any more.
     pub(super) fn verify_all(&mut self) {
+        self.restore_records();
         let running: Vec<JobId> = self.slots.keys().cloned().collect();
         for job in running {
             self.verify_constraints(&job);
         }
         self.sweep();
+    }
+
+    /// Writes records of runs anew that somebody removed while their workloads run.
+    pub(super) fn restore_records(&mut self) {
+        for slot in self.slots.values() {
+            let Some(run) = &slot.run else { continue };
+            if let Err(error) = run.restore() {
+                warn!(job = %run.spec.job.id, "the records of a run were removed, and cannot be made anew: {error}");
+            }
+        }
     }
 
     /// Why a run has no cgroup.

@@ -1,6 +1,7 @@
 //! Workloads that run without records: the state folder was deleted, cleaned, or is an older copy. They are
 //! found by what they carry in their environment, and taken over instead of being started a second time.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -11,13 +12,14 @@ use tracing::{info, warn};
 
 use super::daemon::Daemon;
 use super::environment::{RUN_VARIABLE, STATE_VARIABLE, user_of};
+use super::observed;
 use crate::linux::cgroup::{self, Before};
 use crate::linux::marked::{self, Marked};
 use crate::linux::process::{self, PidFd};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
 use crate::model::job::Job;
-use crate::runs::dir::RunDir;
+use crate::runs::dir::{RunDir, job_runs};
 use crate::runs::record::{Spec, Started, VERSION};
 
 const WITHOUT_RECORDS: &str = "adopted: it was running without records (its state was lost or replaced), and nothing \
@@ -30,11 +32,12 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Looks at every process of the host, once. `is_recorded`: whether there is a record of that run.
+    /// Looks at every process of the host, once. `is_known`: whether records tell of that run, or of one that
+    /// followed it.
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub fn census(state: &Path, is_recorded: impl Fn(&JobId, &RunId) -> bool) -> io::Result<Self> {
+    pub fn census(state: &Path, is_known: impl Fn(&JobId, &RunId) -> bool) -> io::Result<Self> {
         let mut found: BTreeMap<JobId, Vec<Marked>> = BTreeMap::new();
         // No path that is not UTF-8 is in an environment of ours.
         let Some(state) = state.to_str() else { return Ok(Self::default()) };
@@ -44,15 +47,16 @@ impl Orphans {
             else {
                 continue;
             };
-            if !run_of(&marked).is_some_and(|run| is_recorded(&job, &run)) {
+            if !run_of(&marked).is_some_and(|run| is_known(&job, &run)) {
                 found.entry(job).or_default().push(marked);
             }
         }
         Ok(Self { found })
     }
 
-    /// The workload of a job that still lives; the oldest, if there are several. Only one of the job's own user:
-    /// anybody can put anything into his environment.
+    /// The workload of a job that still lives. If there are several, the first process of the last run: what escaped
+    /// from a run before it is not the job. Only one of the job's own user: anybody can put anything into his
+    /// environment.
     fn take(&mut self, job: &Job) -> Option<Marked> {
         let uid = job.exec().and_then(user_of).map_or_else(Uid::effective, |user| user.uid).as_raw();
         let lives = |marked: &Marked| {
@@ -62,7 +66,7 @@ impl Orphans {
         let found = self.found.remove(&job.id)?.into_iter();
         found
             .filter(|marked| marked.uid == uid && lives(marked))
-            .min_by_key(|marked| marked.process.start_time)
+            .min_by_key(|marked| (Reverse(run_of(marked)), marked.process.start_time))
     }
 
     /// Says of which nobody declares the job: they are left alone.
@@ -142,9 +146,14 @@ impl Daemon {
 
     /// Looks for workloads of which no record tells.
     pub(super) fn find_orphans(&mut self) {
-        let runs = self.layout.runs();
-        let is_recorded = |job: &JobId, run: &RunId| runs.join(job.as_str()).join(run.as_str()).exists();
-        match Orphans::census(&self.layout.state, is_recorded) {
+        let is_known = |job: &JobId, run: &RunId| {
+            let ended = self.layout.history().join(job.as_str()).join(format!("{run}.json"));
+            let followed = observed::report_of(&self.layout, job).is_some_and(|report| report.run_id > *run);
+            let recorded = job_runs(&self.layout.runs(), job).unwrap_or_default();
+            let recorded = recorded.iter().filter_map(RunDir::run_id).any(|recorded| recorded >= *run);
+            recorded || followed || ended.exists()
+        };
+        match Orphans::census(&self.identity, is_known) {
             Ok(orphans) => self.orphans = orphans,
             Err(error) => warn!("cannot look for workloads without records: {error}"),
         }

@@ -29,6 +29,7 @@ use crate::model::units::format_duration;
 use crate::reconcile::plan::{Observed, Phase};
 use crate::runs::dir::{self, RecordError, RunDir};
 use crate::runs::record::{Exited, Spec, Started, Stopping, VERSION};
+use crate::runs::reports::private_dir;
 
 /// How long what was sent SIGKILL has to be gone. What takes longer has its cgroup until the next resync.
 const DYING: Duration = Duration::from_millis(100);
@@ -271,6 +272,9 @@ impl Run {
     /// what they said.
     pub(super) fn look(&self) -> Result<Sighting, Blind> {
         let mut seen = observed::look(&self.dir, clock::now());
+        if matches!(seen, Err(Blind::NeverBegan)) && self.restore()? {
+            seen = observed::look(&self.dir, clock::now());
+        }
         while self.mend_all(&seen) {
             seen = observed::look(&self.dir, clock::now());
         }
@@ -280,6 +284,32 @@ impl Run {
             **exited = known.clone();
         }
         seen
+    }
+
+    /// Writes the records of a run anew whose directory was removed before its end was recorded. True: it had to be done. Its
+    /// wrapper holds a lock on a file that is gone, but writes its last record where it wrote the first.
+    pub(super) fn restore(&self) -> io::Result<bool> {
+        // Of one that is not known to have started its wrapper may be about to record that.
+        let runs = self.started.is_some() && self.is_live();
+        let is_there = |name| self.dir.path.join(name).symlink_metadata().is_ok();
+        let whole = is_there(dir::SPEC) && (self.started.is_none() || is_there(dir::STARTED));
+        if whole || !(runs || self.unrecorded) {
+            return Ok(false);
+        }
+        private_dir(&self.dir.path)?;
+        // The spec last: what lacks it is no run.
+        self.started.as_ref().map_or(Ok(()), |started| self.dir.write_started(started))?;
+        if let Some(stop) = self.seen.stop {
+            let now = clock::now();
+            let at = Moment { boot: stop.at, ..now };
+            let (again, others) = (stop.reminded.then_some(now), stop.others.then_some(now));
+            let signal = self.seen.job.stop.signal;
+            let record = Stopping { version: VERSION, at, reason: stop.reason, signal, again, others };
+            self.dir.write_stopping(&record)?;
+        }
+        self.dir.write_spec(&self.spec)?;
+        warn!(job = %self.spec.job.id, run = %self.seen.id, "its records were removed; they are made anew");
+        Ok(true)
     }
 
     /// Sets damaged records aside. True: one was written anew, so that there is more to see.
