@@ -98,12 +98,13 @@ pub fn rotate(path: &Path, bound: Bound) -> io::Result<Option<Rotated>> {
         let end = begin / block * block + length;
         let kept = !drop && set_aside(&file, path, begin, end, bound.keep)?;
         rotated.dropped += if kept { 0 } else { length };
-        rotated.means = cut(&file, begin, end)?;
         rotated.bytes += length;
         left -= length;
-        if rotated.means == Means::Truncate {
+        let Some(means) = cut(&file, begin, end)? else {
+            empty(&file, path, end, piece, bound.keep, kept, &mut rotated)?;
             break;
-        }
+        };
+        rotated.means = means;
     }
     Ok((rotated.bytes > 0).then_some(rotated))
 }
@@ -114,9 +115,8 @@ fn set_aside(file: &File, path: &Path, begin: u64, end: u64, keep: usize) -> io:
     if keep == 0 {
         return Ok(false);
     }
-    for oldest in (0..=keep).rev() {
-        let copied = copy(file, begin, end, &draft);
-        match copied {
+    loop {
+        match copy(file, begin, end, &draft) {
             Ok(()) => {
                 let older = (1..keep).take_while(|n| piece(path, *n).exists()).count();
                 for n in (1..=older).rev() {
@@ -127,24 +127,72 @@ fn set_aside(file: &File, path: &Path, begin: u64, end: u64, keep: usize) -> io:
             }
             Err(error) => {
                 remove(&draft)?;
-                if !matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT)) {
+                if !is_full(&error) {
                     return Err(error);
                 }
-                if oldest == 0 {
-                    break;
-                }
-                // The newest lines are worth more than the oldest.
-                remove(&piece(path, oldest))?;
+                // The newest lines are worth more than the oldest. Where there are none, another try would only
+                // fill the disk once more.
+                let Some(oldest) = (1..=keep).rev().map(|n| piece(path, n)).find(|old| old.exists()) else {
+                    return Ok(false);
+                };
+                remove(&oldest)?;
             }
         }
     }
-    Ok(false)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
+/// Truncates a file of which nothing can be cut out: first all that follows `at` is set aside, too. `kept`: what
+/// comes before it is the newest older piece.
+fn empty(
+    file: &File,
+    path: &Path,
+    mut at: u64,
+    most: u64,
+    keep: usize,
+    mut kept: bool,
+    rotated: &mut Rotated,
+) -> io::Result<()> {
+    rotated.means = Means::Truncate;
+    let mut left = file.metadata()?.len().saturating_sub(at);
+    while left > 0 && (left >= most || !kept) {
+        let length = left.min(most);
+        kept = set_aside(file, path, at, at + length, keep)?;
+        rotated.bytes += length;
+        rotated.dropped += if kept { 0 } else { length };
+        at += length;
+        left -= length;
+    }
+    if kept {
+        // No piece of its own, or it would push an older one out; and up to this moment.
+        let mut options = OpenOptions::new();
+        let newest = options.write(true).custom_flags(libc::O_NOFOLLOW).open(piece(path, 1))?;
+        let size = newest.metadata()?.len();
+        match copy_to(file, at, at + most, &newest, size) {
+            Ok(length) => rotated.bytes += length,
+            Err(error) if is_full(&error) => {
+                newest.set_len(size)?;
+                rotated.bytes += left;
+                rotated.dropped += left;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    file.set_len(0)
 }
 
 fn copy(file: &File, begin: u64, end: u64, to: &Path) -> io::Result<()> {
     remove(to)?;
     let mut options = OpenOptions::new();
     let draft = options.write(true).create_new(true).mode(0o600).open(to)?;
+    copy_to(file, begin, end, &draft, 0).map(drop)
+}
+
+/// Copies [begin, end) to `offset` of another file, or less where the file ends before. Gives its length.
+fn copy_to(file: &File, begin: u64, end: u64, to: &File, offset: u64) -> io::Result<u64> {
     let mut buffer = vec![0; CHUNK];
     let mut at = begin;
     while at < end {
@@ -152,32 +200,31 @@ fn copy(file: &File, begin: u64, end: u64, to: &Path) -> io::Result<()> {
         let Some(part) = buffer.get_mut(..wanted) else { break };
         let length = file.read_at(part, at)?;
         if length == 0 {
-            // Somebody truncated it meanwhile.
+            // Its end, or somebody truncated it meanwhile.
             break;
         }
-        draft.write_all_at(part.get(..length).unwrap_or_default(), at - begin)?;
+        to.write_all_at(part.get(..length).unwrap_or_default(), offset + at - begin)?;
         at += length as u64;
     }
-    Ok(())
+    Ok(at - begin)
 }
 
-/// Takes [begin, end) away. What lies before `begin` is a hole already.
-fn cut(file: &File, begin: u64, end: u64) -> io::Result<Means> {
+/// Takes [begin, end) away. What lies before `begin` is a hole already. `None`: this file system cannot, and the
+/// file is as it was.
+fn cut(file: &File, begin: u64, end: u64) -> io::Result<Option<Means>> {
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let unsupported = |errno| matches!(errno, Errno::EOPNOTSUPP | Errno::EINVAL | Errno::ENOSYS);
     match fallocate(file, FallocateFlags::FALLOC_FL_COLLAPSE_RANGE, 0, number(end)) {
-        Ok(()) => return Ok(Means::Collapse),
+        Ok(()) => return Ok(Some(Means::Collapse)),
         Err(errno) if unsupported(errno) => {}
         Err(errno) => return Err(errno.into()),
     }
     let punch = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
     match fallocate(file, punch, number(begin), number(end - begin)) {
-        Ok(()) => return Ok(Means::PunchHole),
-        Err(errno) if unsupported(errno) => {}
-        Err(errno) => return Err(errno.into()),
+        Ok(()) => Ok(Some(Means::PunchHole)),
+        Err(errno) if unsupported(errno) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
-    file.set_len(0)?;
-    Ok(Means::Truncate)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -260,6 +307,23 @@ mod tests {
         names.sort();
         assert_eq!(names, ["a.log", "a.log.1", "a.log.2"], "and no draft");
         assert!(fs::read(piece(&path, 1)).expect("there").contains(&b'e'));
+    }
+
+    /// As `rotate` does it on a file system that can neither collapse nor punch.
+    #[test]
+    fn a_log_at_rest_loses_nothing_where_it_is_truncated() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.log");
+        let text: String = (0..2000).map(|n| format!("line {n:08} {:85}\n", "")).collect();
+        append(&path).write_all(text.as_bytes()).expect("written");
+        let file = open(&path).expect("opened").expect("a log");
+        let mut rotated = Rotated { means: Means::Collapse, bytes: 64 << 10, dropped: 0 };
+        assert!(set_aside(&file, &path, 0, 64 << 10, 9).expect("copied"));
+        empty(&file, &path, 64 << 10, 64 << 10, 9, true, &mut rotated).expect("truncated");
+        assert_eq!(rotated, Rotated { means: Means::Truncate, bytes: text.len() as u64, dropped: 0 });
+        assert_eq!(fs::metadata(&path).expect("there").len(), 0);
+        assert!(all(&path, 9) == text, "every line, in order");
+        assert!(piece(&path, 3).exists() && !piece(&path, 4).exists(), "the rest has no piece of its own");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub static RULE: Rule = Rule {
     summary: "ffmpeg logs more than anybody reads",
     explain: "\
 At the levels `verbose`, `debug` and `trace` ffmpeg writes lines for each packet or frame: gigabytes a \
-day, into a file that nobody rotates while the job runs. They are for finding a fault, on a terminal. \
+day, which push all else out of the job's log. They are for finding a fault, on a terminal. \
 For jobs `warning` or `info` are of use.",
     bad: &[Example::Job(
         r#"
