@@ -115,7 +115,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
         }
         jobs = [job.clone()].into();
     }
-    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &wishes, job)).collect();
+    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &wishes, job, supervisor.is_some())).collect();
     let errors: Vec<&str> = declared.all_errors().collect();
     if options.json {
         let document = serde_json::json!({
@@ -143,7 +143,8 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
     Ok(true)
 }
 
-fn row(layout: &Layout, wishes: &Wishes, job: &JobId) -> Row {
+/// `supervised`: a supervisor lives, so what is due is about to be done.
+fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
     let report = report_of(layout, job);
     let sighting = survey::run_of(layout, job);
     let errors = wishes.declared.errors(job.stem()).to_vec();
@@ -185,7 +186,8 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId) -> Row {
             format!("governs every process that fits, as {job}@PID")
         }
         (Wanted::Take(_, Quarry::Nobody), _) if report.is_none() => "waits for a process that fits".into(),
-        _ => note(report.as_ref(), &errors, next_start_at, pid.is_some()),
+        (Wanted::Run(_), _) if supervised && report.is_none() && errors.is_empty() => QUEUED.into(),
+        _ => note(report.as_ref(), &errors, next_start_at, pid.is_some(), supervised),
     };
     let live = sighting.as_ref().filter(|_| pid.is_some()).map(|sighting| &sighting.spec.job);
     let schedule = match wanted {
@@ -230,14 +232,27 @@ fn in_use(sighting: &Sighting) -> (Option<Usage>, Option<u64>) {
     (Some(sample.usage.since(&baseline.usage)), sample.memory_bytes)
 }
 
-fn note(report: Option<&Report>, errors: &[String], next: Option<WallTime>, live: bool) -> String {
+/// A start that is due and was not made yet. Where it cannot be made, the supervisor's log says why.
+const QUEUED: &str = "queued to start";
+
+fn note(
+    report: Option<&Report>,
+    errors: &[String],
+    next: Option<WallTime>,
+    live: bool,
+    supervised: bool,
+) -> String {
     if let Some(error) = errors.first() {
         return format!("file not in force: {error}");
     }
     let Some(report) = report else { return String::new() };
     let last = report.events.last().map_or("", |event| event.message.as_str());
     if let Some(next) = next {
-        let wait = (next.unix_ms() - clock::now().wall.unix_ms()).max(0).unsigned_abs() / 1000;
+        let wait = next.unix_ms() - clock::now().wall.unix_ms();
+        if wait <= 0 && supervised {
+            return format!("{QUEUED}; {last}");
+        }
+        let wait = wait.max(0).unsigned_abs() / 1000;
         return format!("starts again in {wait}s; {last}");
     }
     let missing: Vec<&str> = report

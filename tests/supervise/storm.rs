@@ -56,6 +56,10 @@ fn an_edit_in_place_takes_effect_amid_a_storm_and_the_storm_ends_with_its_files(
     site.put("z-calm", &shell("[constraints]\nnice = 7", "sleep 1000"));
     site.await_event("z-calm", "constraints.nice");
     assert!(live.lives());
+    // Who waits for its turn says so; with this many there is always one.
+    await_true("one is queued", || {
+        String::from_utf8_lossy(&site.run(&["status"]).stdout).contains("queued to start")
+    });
     (0..STORM).for_each(|n| site.remove(&format!("a-storm-{n}")));
     let gone = |n: usize| !site.path("state/runs").join(format!("a-storm-{n}")).exists();
     await_true("nothing of the storm is left", || (0..STORM).all(gone));
