@@ -243,7 +243,7 @@ fn the_page_judges_exits_as_the_program_does() {
                 .into(),
         ),
         (
-            "nothing: the host was started anew",
+            "nothing: the host rebooted",
             "-",
             vec![(&oneshot, Ended::Lost(LostCause::HostRebooted), None, None)],
         ),

@@ -121,7 +121,7 @@ ENDED                     JOB        RUN                   EXIT REASON       SLA
 2026-01-01T06:00:00.000Z  Encode:42  19b78243f00-00000007  error             setup_failed   \
 not started: working directory /gone\\u{1b}[2J: No such file or directory
 2026-01-01T03:00:00.000Z  channel-7  19b777f7380-00000007  unknown           host_rebooted  \
-the host was started anew while the job ran
+the host rebooted while the job ran
 ";
 
 #[test]
@@ -159,7 +159,7 @@ fn as_one_document() {
                 "ended_at": "2026-01-01T03:00:00.000Z", "job_id": "channel-7",
                 "run_id": "19b777f7380-00000007", "exit_reason": "unknown",
                 "platform_sla_reason": "host_rebooted",
-                "message": "the host was started anew while the job ran",
+                "message": "the host rebooted while the job ran",
             }),
         ),
     ] {

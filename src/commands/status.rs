@@ -134,11 +134,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
         }
     }
     if supervisor.is_none() {
-        writeln!(
-            out,
-            "no supervisor runs on {}: this is what files and records say",
-            layout.state.display()
-        )?;
+        writeln!(out, "no supervisor is running for {}; showing files and records", layout.state.display())?;
     }
     Ok(true)
 }

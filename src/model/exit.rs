@@ -284,9 +284,7 @@ fn judge_end(job: &Job, ended: &Ended, stop: Option<StopReason>) -> Verdict {
         Ended::Lost(LostCause::WrapperLost) => {
             lost("exit_lost", "the wrapper was lost before it could record the exit")
         }
-        Ended::Lost(LostCause::HostRebooted) => {
-            lost("host_rebooted", "the host was started anew while the job ran")
-        }
+        Ended::Lost(LostCause::HostRebooted) => lost("host_rebooted", "the host rebooted while the job ran"),
         Ended::Lost(LostCause::RecordDamaged) => lost("exit_lost", "the record of the run cannot be read"),
         Ended::Lost(LostCause::NotTold) => lost(
             "exit_lost",

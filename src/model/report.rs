@@ -62,7 +62,7 @@ pub struct Report {
     pub platform_sla_reason: Option<String>,
     /// What was asked of the kernel, and what became of it.
     pub constraints: Vec<ConstraintStatus>,
-    /// How often a constraint was changed behind our back, and put right.
+    /// How often somebody else changed a constraint and the supervisor restored it.
     #[serde(default)]
     pub drift_corrected: u32,
     /// What the run used.

@@ -62,7 +62,7 @@ impl Alarms {
     fn clear_but(&mut self, task: &Task, still: Option<Shortage>) {
         self.standing.retain(|shortage, waiting| {
             if still != Some(*shortage) && waiting.remove(task) && waiting.is_empty() {
-                info!("over: {}; what had to wait was made up for", shortage.describe());
+                info!("{} resolved; delayed work is done", shortage.describe());
             }
             !waiting.is_empty()
         });

@@ -72,6 +72,9 @@ const REAPED_A_ROUND: usize = 256;
 /// How long jobs are planned in one round, and how long starts are made.
 const A_ROUND: Duration = Duration::from_millis(25);
 
+/// This program's version.
+const VERSION_NOW: &str = env!("CARGO_PKG_VERSION");
+
 /// What a supervisor is started with.
 #[derive(Debug)]
 pub struct Options {
@@ -372,7 +375,7 @@ impl Daemon {
     fn take_over(&mut self) -> anyhow::Result<()> {
         // Who does not know what runs starts it a second time.
         let jobs =
-            all_jobs(&self.layout.runs()).context("cannot read the run directories, so nothing begins")?;
+            all_jobs(&self.layout.runs()).context("cannot read the run directories; refusing to start")?;
         let now = clock::now();
         for job in jobs {
             self.declared.hold(&job, now);
@@ -464,7 +467,7 @@ impl Daemon {
             }
             Err(observed::Blind::Damaged(damage)) => {
                 let aside = dir.set_aside(crate::runs::dir::SPEC);
-                error!(job = %job, "{damage}; set aside ({aside:?}), and the job is taken for one that never ran");
+                error!(job = %job, "{damage}; set aside ({aside:?}), and treating the job as one that never ran");
             }
             Err(blind) => self.leave_alone(job, &blind),
         }
@@ -481,7 +484,7 @@ impl Daemon {
         let mut run = Run::resume(self, dir, sighting);
         run.followed = followed;
         if run.is_live() {
-            error!(job = %job, run = %run.seen.id, "a second run of this job lives; it is left alone");
+            error!(job = %job, run = %run.seen.id, "two live runs of this job found; not touching the older one");
             return;
         }
         self.slots.entry(job.clone()).or_default().run = Some(run);
@@ -544,7 +547,7 @@ impl Daemon {
             match news {
                 News::Error(text) => error!("{text}"),
                 News::Warning(text) => warn!("{text}"),
-                News::Mended(path) => info!("{}: well again", path.display()),
+                News::Mended(path) => info!("{}: valid again", path.display()),
             }
         }
         let is_rule =
@@ -671,7 +674,7 @@ impl Daemon {
                 break;
             }
             if round == MOST_ROUNDS {
-                error!(job = %job, "the plan does not settle: {:?}; tried again later", plan.actions);
+                error!(job = %job, "planning did not converge after 8 rounds (a bug; please report it): {:?}; tried again later", plan.actions);
                 wake = Some(now + TRY_AGAIN);
                 break;
             }
@@ -729,7 +732,7 @@ impl Daemon {
         let path = self.program.path().to_owned();
         let version = match self.program.try_out() {
             Ok(version) => version,
-            Err(why) => return error!("not upgraded, and this version runs on: {why}"),
+            Err(why) => return error!("upgrade refused, still running {VERSION_NOW}: {why}"),
         };
         // What only we know has to be on disk: exits of processes that are our children, reports.
         self.reap();
@@ -747,13 +750,9 @@ impl Daemon {
         self.writer.flush();
         let owing = |slot: &Slot| slot.run.as_ref().is_some_and(Run::owes_record);
         if let Some((job, _)) = self.slots.iter().find(|(_, slot)| owing(slot)) {
-            return error!(job = %job, "not upgraded, and this version runs on: this job's exit is not recorded yet");
+            return error!(job = %job, "upgrade refused, still running {VERSION_NOW}: this job's exit is not recorded yet");
         }
-        info!(
-            "{} is executed in this process: {version}, after {}",
-            path.display(),
-            env!("CARGO_PKG_VERSION")
-        );
+        info!("{} is executed in this process: {version}, after {}", path.display(), VERSION_NOW);
         if let Some(manager) = &mut self.manager {
             manager.reloading();
         }
@@ -761,7 +760,7 @@ impl Daemon {
         set_open_files(self.open_files);
         let error = self.program.execute(&self.lock);
         let _ = raise_open_files();
-        error!("not upgraded, and this version runs on: cannot execute {}: {error}", path.display());
+        error!("upgrade refused, still running {VERSION_NOW}: cannot execute {}: {error}", path.display());
     }
 
     /// Waits for our children that have ended: wrappers, and workloads whose wrapper died.
@@ -810,7 +809,7 @@ impl Daemon {
             }
             Outcome::Mended => {
                 self.alarms.clear(&Task::Report);
-                info!("reports can be written again; those that were missing are made up for");
+                info!("reports can be written again; the missing ones are written now");
             }
         }
     }

@@ -103,7 +103,7 @@ pub enum News {
     Error(String),
     /// It is in force, and probably not what was meant.
     Warning(String),
-    /// It is well again.
+    /// It is valid again.
     Mended(PathBuf),
 }
 

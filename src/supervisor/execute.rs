@@ -67,7 +67,7 @@ impl Daemon {
             Ok(()) => {
                 self.alarms.clear(&task);
                 if slot.failing.take().is_some() {
-                    info!(job = %job, "works again");
+                    info!(job = %job, "recovered: the last action succeeded");
                 }
             }
             Err(error) => {
@@ -426,7 +426,7 @@ impl Daemon {
     fn forget(&mut self, job: &JobId) -> io::Result<()> {
         let run = self.slots.get_mut(job).and_then(|slot| slot.run.take());
         if let Some(mut run) = run {
-            info!(job = %job, "is gone");
+            info!(job = %job, "removed: its file no longer exists");
             if run.report.next_start_at.take().is_some() {
                 self.writer.put(&run.report);
             }
@@ -631,7 +631,7 @@ impl Daemon {
                 run.report.event(clock::now().wall, State::Running, text);
             }
         };
-        tell("changed behind our back, and put right", drift.put_right);
+        tell("changed by someone else; restored", drift.put_right);
         tell("not in force any more", drift.lost);
         tell("in force now", drift.gained);
         self.publish(job);

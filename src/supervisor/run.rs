@@ -407,7 +407,10 @@ impl Run {
         match cgroup::holds(cgroup, &started.process) {
             _ if limits.is_empty() => limits,
             Ok(true) => limits,
-            Ok(false) => cgroup::outside(limits, "it was moved, or could not enter; restart the job"),
+            Ok(false) => cgroup::outside(
+                limits,
+                "the process is not in the job's cgroup (moved out, or never entered); restart the job",
+            ),
             Err(error) => cgroup::outside(limits, &error.to_string()),
         }
     }

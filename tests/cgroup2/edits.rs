@@ -164,7 +164,7 @@ fn a_limit_that_somebody_changes_is_put_right_and_counted() {
     ground.resync();
     cgroup.await_value("cpu.max", "50000 100000");
     cgroup.await_value("pids.max", "9");
-    let report = ground.await_event("job", "changed behind our back, and put right");
+    let report = ground.await_event("job", "changed by someone else; restored");
     let told = "cpu_quota was max 100000, not 50000 100000; tasks_max was 500, not 9";
     assert!(events(&report).iter().any(|event| event.ends_with(told)), "{report:#}");
     assert_eq!(report["drift_corrected"], 2);

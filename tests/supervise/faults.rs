@@ -165,7 +165,7 @@ fn a_full_disk_is_one_alarm_and_what_it_kept_back_is_made_up_for() {
         site.put("steady", &sleeper("[constraints]\nnice = 2"));
         fs::remove_file(&filler).expect("removed");
         site.settle_by_scan();
-        site.await_log("over: no space on the disk");
+        site.await_log("no space on the disk resolved");
         site.await_event("steady", "changed in place: constraints.nice");
         jobs.assert_made_up_for(site);
         jobs.assert_the_next_one_agrees(site);
@@ -186,7 +186,7 @@ fn a_disk_that_became_read_only_is_one_alarm_and_what_it_kept_back_is_made_up_fo
         await_true("nothing ran, so there is no run", || site.runs("new") == 0);
         run("umount", &[state]).expect("unmounted");
         site.settle_by_scan();
-        site.await_log("over: a read-only file system");
+        site.await_log("a read-only file system resolved");
         jobs.assert_made_up_for(site);
         jobs.assert_the_next_one_agrees(site);
     });
@@ -209,7 +209,7 @@ fn without_descriptors_nothing_is_taken_for_what_it_is_not() {
     assert!(site.history("ends").is_empty() && site.runs("new") == 0, "{}", site.log());
     set(&before).expect("as it was");
     site.settle_by_scan();
-    site.await_log("over: no descriptors");
+    site.await_log("no descriptors resolved");
     jobs.assert_made_up_for(&site);
     jobs.assert_the_next_one_agrees(&site);
 }
@@ -271,7 +271,7 @@ fn a_refused_fork_is_one_alarm_and_the_start_is_owed() {
     await_true("nothing ran, so there is no run", || site.runs("new") == 0);
     limit("4096");
     site.settle_by_scan();
-    site.await_log("over: no processes");
+    site.await_log("no processes resolved");
     site.running("new");
     assert_eq!(site.runs("new"), 1);
     site.assert_untouched("steady", &steady);
@@ -314,7 +314,7 @@ fn without_memory_for_a_wrapper_the_start_is_owed() {
     await_true("nothing ran, so there is no run", || site.runs("new") == 0);
     fs::remove_file(&none).expect("removed");
     site.settle_by_scan();
-    site.await_log("over: no memory");
+    site.await_log("no memory resolved");
     site.running("new");
     assert_eq!(site.runs("new"), 1);
     site.assert_untouched("steady", &steady);

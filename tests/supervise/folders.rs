@@ -35,7 +35,7 @@ fn a_missing_folder_is_told_and_awaited() {
     fs::create_dir(site.path("jobs.d")).expect("made");
     fs::create_dir(site.path("profiles.d")).expect("made");
     let live = begin(&site);
-    site.await_log("well again");
+    site.await_log("valid again");
     site.put_profile("calm", "[constraints]\nnice = 5\n");
     site.put("calm", &sleeper("profiles = [\"calm\"]"));
     assert_eq!(nice_of_threads(site.running("calm").pid()), [5]);
@@ -54,7 +54,7 @@ fn while_the_folder_is_gone_everything_runs_on() {
     site.settle_by_scan();
     site.assert_untouched("job", &live);
     fs::rename(site.path("drafts/away"), site.path("jobs.d")).expect("renamed");
-    site.await_log("well again");
+    site.await_log("valid again");
     assert_watched(&site, &live, 2);
 }
 

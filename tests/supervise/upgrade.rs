@@ -223,7 +223,7 @@ fn a_program_that_cannot_take_over_is_refused_and_the_old_one_runs_on() {
     for (round, (program, why)) in bad.into_iter().enumerate() {
         replace(&installed.supervisor, program);
         site.signal_supervisor(usr2);
-        await_true("it is refused", || site.said("not upgraded, and this version runs on") > round);
+        await_true("it is refused", || site.said("upgrade refused, still running") > round);
         site.await_log(why);
         // It goes on as if nothing had happened: signals, limits, edits.
         await_true("it hears what it is told", || blocked_signals(pid) == "0000000000000000");
@@ -232,7 +232,7 @@ fn a_program_that_cannot_take_over_is_refused_and_the_old_one_runs_on() {
     }
     fs::remove_file(&installed.supervisor).expect("removed");
     site.signal_supervisor(usr2);
-    await_true("it is refused", || site.said("not upgraded, and this version runs on") > 4);
+    await_true("it is refused", || site.said("upgrade refused, still running") > 4);
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("proc");
     let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
     let numbers: Vec<&str> = files.split_whitespace().skip(3).take(2).collect();
