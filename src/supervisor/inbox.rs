@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use super::watch::Notice;
 use super::writer::Outcome;
@@ -20,8 +20,9 @@ use crate::model::ids::{JobId, RunId};
 /// How many messages a source gives in one round. What it holds beyond that waits for the next round.
 const BUDGET: usize = 64;
 
-/// The same for hints, which are merged: many cost little more than one.
-const BUDGET_OF_HINTS: usize = 4096;
+/// The same for hints, which are merged: many cost little more than one. No more are kept, either: where more come,
+/// everything is looked at.
+const MAX_HINTS: usize = 4096;
 
 /// Something happened to a run: its wrapper is ready, or one of its processes has ended.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub struct Inbox {
     clock_set: AsyncFd<OwnedFd>,
     runs: UnboundedReceiver<RunChanged>,
     written: UnboundedReceiver<Outcome>,
-    files: UnboundedReceiver<Notice>,
+    files: Receiver<Notice>,
 }
 
 /// Where the parts of the supervisor, its tasks and threads, put what they have to say.
@@ -75,8 +76,8 @@ pub struct Senders {
     pub runs: UnboundedSender<RunChanged>,
     /// Of the thread that writes reports.
     pub written: UnboundedSender<Outcome>,
-    /// Of inotify.
-    pub files: UnboundedSender<Notice>,
+    /// Of inotify. Where it is full, one hint more says nothing new.
+    pub files: Sender<Notice>,
 }
 
 impl Inbox {
@@ -87,7 +88,7 @@ impl Inbox {
     pub fn open() -> anyhow::Result<(Self, Senders)> {
         let (runs, of_runs) = unbounded_channel();
         let (written, of_writer) = unbounded_channel();
-        let (files, of_files) = unbounded_channel();
+        let (files, of_files) = channel(MAX_HINTS);
         let clock_set = clock::tells_when_set().and_then(super::daemon::readable);
         let inbox = Self {
             terminate: signal(SignalKind::terminate())?,
@@ -135,7 +136,7 @@ impl Inbox {
             // A sender is kept by whoever calls this, so none of these is ever closed.
             let _ = self.runs.poll_recv_many(cx, &mut runs, BUDGET);
             let _ = self.written.poll_recv_many(cx, &mut written, BUDGET);
-            let _ = self.files.poll_recv_many(cx, &mut files, BUDGET_OF_HINTS);
+            let _ = self.files.poll_recv_many(cx, &mut files, MAX_HINTS);
             let late = sleep.as_mut().poll(cx).is_ready();
             let none = messages.is_empty() && runs.is_empty() && written.is_empty() && files.is_empty();
             if none && !late { Poll::Pending } else { Poll::Ready(()) }
@@ -143,6 +144,10 @@ impl Inbox {
         .await;
         messages.extend(runs.into_iter().map(Message::Run));
         messages.extend(written.into_iter().map(Message::Written));
+        if files.len() == MAX_HINTS {
+            // There may have been more, for which there was no room.
+            files = vec![Notice::Everything];
+        }
         if !files.is_empty() {
             messages.push(Message::Files(files));
         }
@@ -166,6 +171,7 @@ async fn was_set(clock: &AsyncFd<OwnedFd>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::declared::Hint;
 
     fn in_a_runtime<T>(test: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime").block_on(test)
@@ -183,7 +189,7 @@ mod tests {
             for n in 0..10 * BUDGET {
                 senders.runs.send(changed(n)).expect("open");
             }
-            senders.files.send(Notice::Everything).expect("open");
+            senders.files.try_send(Notice::Everything).expect("open");
             senders.written.send(Outcome::Mended).expect("open");
             let first = inbox.next(Duration::ZERO, std::future::ready(())).await;
             let count = |is: fn(&Message) -> bool| first.iter().filter(|message| is(message)).count();
@@ -196,6 +202,21 @@ mod tests {
             while left > 0 {
                 left -= inbox.next(Duration::ZERO, std::future::pending()).await.len();
             }
+        });
+    }
+
+    #[test]
+    fn more_hints_than_are_kept_mean_everything() {
+        in_a_runtime(async {
+            let (mut inbox, senders) = Inbox::open().expect("signals");
+            let hint = |n: &usize| Notice::File(Hint { stem: format!("job-{n}"), complete: true });
+            let kept = (0..3 * MAX_HINTS).filter(|n| senders.files.try_send(hint(n)).is_ok()).count();
+            assert_eq!(kept, MAX_HINTS);
+            let messages = inbox.next(Duration::ZERO, std::future::pending()).await;
+            assert!(
+                matches!(&messages[..], [Message::Files(hints)] if hints == &[Notice::Everything]),
+                "one look at everything instead"
+            );
         });
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 
 use super::declared::Hint;
 use crate::config::load::stem_of;
@@ -40,14 +40,14 @@ impl Watch {
     ///
     /// # Errors
     /// There are no inotify instances left. The periodic rescan still works without.
-    pub fn new(layout: &Layout, notices: UnboundedSender<Notice>) -> (Self, Result<(), notify::Error>) {
+    pub fn new(layout: &Layout, notices: Sender<Notice>) -> (Self, Result<(), notify::Error>) {
         let (jobs_d, profiles_d) = (layout.jobs_d.clone(), layout.profiles_d.clone());
         let mut paths: BTreeSet<PathBuf> = [jobs_d.clone(), profiles_d.clone()].into();
         paths.extend([jobs_d.parent(), profiles_d.parent()].into_iter().flatten().map(Path::to_owned));
         let folders = paths.into_iter().map(|path| Watched { path, watched: None }).collect();
         let handler = move |event: Result<Event, notify::Error>| {
-            // The receiver goes away only when the supervisor does.
-            let mut send = |notice| drop(notices.send(notice));
+            // Full, it means everything; closed, the supervisor goes.
+            let mut send = |notice| drop(notices.try_send(notice));
             match event {
                 Ok(event) => meaning(&event, &jobs_d, &profiles_d, &mut send),
                 Err(_) => send(Notice::Everything),
