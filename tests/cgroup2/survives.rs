@@ -84,3 +84,36 @@ fn limits_outlive_the_wrapper_and_the_cgroup_does_not_outlive_the_run() {
     ground.ended("job");
     await_true("its cgroup is gone", || !cgroup.exists());
 }
+
+/// The state folder is deleted while its job runs, and supervisor and wrapper are killed: the next supervisor
+/// starts nothing beside it, and its limits are governed again.
+#[test]
+fn a_job_without_records_is_adopted_in_its_cgroup_with_its_limits() {
+    if !in_lane("a_job_without_records_is_adopted_in_its_cgroup_with_its_limits") {
+        return;
+    }
+    let ground = Ground::new("orphan", ALL);
+    ground.supervise();
+    ground.put("job", &sleeper("[constraints]\ncpu_quota = 50\nmemory_limit = 256"));
+    let (live, cgroup) = ground.in_cgroup("job");
+    let wrapper = ground.wrapper("job", &live);
+    ground.kill();
+    send(&wrapper, Signal::KILL);
+    std::fs::remove_dir_all(ground.path("state")).expect("removed");
+    ground.supervise();
+    let report = ground.await_event("job", "adopted: it was running without records");
+    assert_eq!((&report["pid"], &report["run_id"]), (&live.pid().into(), &live.run.as_str().into()));
+    assert_in_force(&report, "cpu_quota", "50000 100000");
+    ground.settle();
+    assert_eq!(cgroup.procs(), [live.pid()], "no second one");
+    ground.put("job", &sleeper("[constraints]\ncpu_quota = 20\nmemory_limit = 256"));
+    cgroup.await_value("cpu.max", "20000 100000");
+    live.signal(Signal::KILL);
+    // Nobody was its parent any more: this kernel may have told its signal, and if not, nothing is invented.
+    let report = ground.ended("job");
+    assert_eq!(
+        (&report["run_id"], &report["exit_code"]),
+        (&live.run.as_str().into(), &serde_json::Value::Null)
+    );
+    assert!(["signal", "unknown"].contains(&report["exit_reason"].as_str().expect("a reason")), "{report:#}");
+}
