@@ -15,7 +15,7 @@ use ffrtmp::model::exit::{Ended, ExitReason, LostCause, Stage, StartError, State
 use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
-    Intent, Lifecycle, OnRemove, Output, Restart, RestartPolicy, StartLimit, Stop, Timeouts, Workload,
+    Intent, Lifecycle, OnRemove, Output, Restart, RestartPolicy, SendTo, StartLimit, Stop, Timeouts, Workload,
 };
 use ffrtmp::model::process::{BootId, Pid, ProcessIdentity};
 use ffrtmp::model::report::{Mode, Report, SCHEMA, Usage};
@@ -201,7 +201,12 @@ fn a_spec_of_version_1_says_what_it_said() {
     );
     assert_eq!(
         job.stop,
-        Stop { signal: Signal::TERM, timeout: Duration::from_secs(3), on_remove: OnRemove::Stop }
+        Stop {
+            signal: Signal::TERM,
+            send: SendTo::Main,
+            timeout: Duration::from_secs(3),
+            on_remove: OnRemove::Stop
+        }
     );
     assert_eq!(job.timeouts, Timeouts { run: Some(Duration::from_secs(7200)) });
 }

@@ -20,7 +20,7 @@ use ffrtmp::model::exit::{Ended, ExitReason, Stage, StartError, Verdict, WaitSta
 use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
-    Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, Stop, Timeouts, Workload,
+    Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, SendTo, Stop, Timeouts, Workload,
 };
 use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::rlimit::{Resource, Rlimit};
@@ -77,7 +77,12 @@ impl Place {
                 limit: None,
                 success_exit_codes: BTreeSet::from([0]),
             },
-            stop: Stop { signal: Signal::TERM, timeout: DEADLINE, on_remove: OnRemove::Stop },
+            stop: Stop {
+                signal: Signal::TERM,
+                send: SendTo::Main,
+                timeout: DEADLINE,
+                on_remove: OnRemove::Stop,
+            },
             timeouts: Timeouts::default(),
         };
         let spec = Spec {

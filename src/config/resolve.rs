@@ -19,8 +19,8 @@ use crate::model::constraints::{Constraints, CpuLimit, IoClass};
 use crate::model::cpus::CpuSet;
 use crate::model::ids::{JobId, NameError, check_name};
 use crate::model::job::{
-    Attach, Exec, Intent, Job, Lifecycle, Match, Not, OnRemove, Output, Restart, RestartPolicy, StartLimit,
-    Stop, Target, Timeouts, Workload,
+    Attach, Exec, Intent, Job, Lifecycle, Match, Not, OnRemove, Output, Restart, RestartPolicy, SendTo,
+    StartLimit, Stop, Target, Timeouts, Workload,
 };
 use crate::model::matching;
 use crate::model::process::Pid;
@@ -54,6 +54,7 @@ pub struct Layer {
     limit: Option<StartLimit>,
     success_exit_codes: Option<BTreeSet<u8>>,
     signal: Option<Signal>,
+    send: Option<SendTo>,
     stop_timeout: Option<Duration>,
     on_remove: Option<OnRemove>,
     run_timeout: Option<Duration>,
@@ -251,6 +252,7 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
         limit: o.limit.or(base.limit),
         success_exit_codes: o.success_exit_codes.or(base.success_exit_codes),
         signal: o.signal.or(base.signal),
+        send: o.send.or(base.send),
         stop_timeout: o.stop_timeout.or(base.stop_timeout),
         on_remove: o.on_remove.or(base.on_remove),
         run_timeout: o.run_timeout.or(base.run_timeout),
@@ -327,6 +329,7 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
                 Workload::Exec(exec) if exec.is_gst_launch() => Signal::INT,
                 _ => Signal::TERM,
             }),
+            send: layer.send.unwrap_or_default(),
             timeout: layer.stop_timeout.unwrap_or(Duration::from_secs(10)),
             // What we did not start, we never end.
             on_remove: if attached { OnRemove::Leave } else { layer.on_remove.unwrap_or(OnRemove::Stop) },
@@ -1059,6 +1062,7 @@ impl Reader {
 
     fn stop(&mut self, table: &StopTable, layer: &mut Layer) {
         layer.stop_timeout = self.positive("stop.timeout", table.timeout.as_ref());
+        layer.send = self.choice("stop.send", table.send.as_ref());
         layer.on_remove = self.choice("stop.on_remove", table.on_remove.as_ref());
         layer.signal = table.signal.as_ref().and_then(|name| {
             let signal = Signal::from_name(name);

@@ -12,7 +12,7 @@ use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::model::cgroup::Choice;
-use crate::model::job::{Intent, Lifecycle, OnRemove, Output, RestartPolicy};
+use crate::model::job::{Intent, Lifecycle, OnRemove, Output, RestartPolicy, SendTo};
 
 /// A job file, and a profile: a profile has no `instances`, no `[attach]` and no `exec.command`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -304,9 +304,11 @@ pub struct LimitTable {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub struct StopTable {
-    /// Sent to the main process only, and a second time only if nothing comes of it. Default "SIGINT" for
-    /// gst-launch, else "SIGTERM".
+    /// Sent once, and a second time only if nothing comes of it. Default "SIGINT" for gst-launch, else "SIGTERM".
     pub signal: Option<String>,
+    /// Who gets it first: the main process, or every process of the job. Default main.
+    #[schemars(with = "Option<SendTo>")]
+    pub send: Option<String>,
     /// How long it then has before SIGKILL goes to every process of the job. Default "10s".
     pub timeout: Option<String>,
     /// What happens to the workload of a removed or disabled job. Default stop.

@@ -336,13 +336,27 @@ pub struct StartLimit {
 /// How a job is ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Sent once, to the main process only.
+    /// Sent once.
     pub signal: Signal,
+    /// To whom.
+    #[serde(default)]
+    pub send: SendTo,
     /// How long it then has before SIGKILL goes to every process of the job.
     #[serde(with = "millis")]
     pub timeout: Duration,
     /// What happens when the file goes away or says `enabled = false`.
     pub on_remove: OnRemove,
+}
+
+/// Who gets the stop signal first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SendTo {
+    /// The main process; the others only where it does not end them.
+    #[default]
+    Main,
+    /// Every process of the run at once.
+    Group,
 }
 
 /// What happens to the workload of a removed job.

@@ -102,6 +102,7 @@ pub const FIELDS: &[Field] = &[
     }),
     ("stop.signal", Class::InPlace, |job| job.stop.signal.to_string()),
     ("stop.timeout", Class::InPlace, |job| format_duration(job.stop.timeout)),
+    ("stop.send", Class::InPlace, |job| word(&job.stop.send)),
     ("stop.on_remove", Class::InPlace, |job| word(&job.stop.on_remove)),
     ("timeouts.run", Class::InPlace, |job| job.timeouts.run.map(format_duration).unwrap_or_default()),
 ];

@@ -24,7 +24,7 @@ use crate::model::drift::{self, Drift};
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::{JobId, RunId};
-use crate::model::job::Job;
+use crate::model::job::{Job, SendTo};
 use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
 use crate::reconcile::diff::{Change, needs_restart};
@@ -242,15 +242,24 @@ impl Daemon {
         let Some(started) = run.started.clone() else { return Ok(()) };
         let (now, signal) = (clock::now(), run.seen.job.stop.signal);
         // A stop on request must not wait for a disk that is full; a successor then may not know of it.
-        let record = Stopping { version: VERSION, at: now, reason, signal, again: None, others: None };
+        let to_all = run.seen.job.stop.send == SendTo::Group;
+        let others = if to_all { run.others() } else { Vec::new() };
+        let told_others = to_all.then_some(now);
+        let record = Stopping { version: VERSION, at: now, reason, signal, again: None, others: told_others };
         if let Err(error) = run.dir.write_stopping(&record) {
             warn!(job = %job, "cannot record that the run is being ended: {error}");
         }
         abort::at(Point::StopRecorded);
         let sent = process::send(&started.process, signal)?;
         abort::at(Point::StopSent);
-        run.seen.stop = Some(StopAsked::new(reason, now.boot));
+        let told =
+            others.iter().filter(|process| process::send(process, signal).is_ok_and(|sent| sent)).count();
+        run.seen.stop = Some(StopAsked { others: to_all, ..StopAsked::new(reason, now.boot) });
         let text = match sent {
+            true if told > 0 => {
+                let pid = started.process.pid;
+                format!("{signal} sent to pid {pid} and {told} more of the job: {}", reason.describe())
+            }
             true => format!("{signal} sent to pid {}: {}", started.process.pid, reason.describe()),
             false => format!("has ended already; to be ended: {}", reason.describe()),
         };

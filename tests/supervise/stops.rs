@@ -345,3 +345,25 @@ fn what_is_behind_a_shell_may_finish_its_file() {
         assert!(is_readable(&file(job)), "{job}: {report:#}");
     }
 }
+
+/// Those who want systemd's way: nobody waits for a step that comes later.
+#[test]
+fn everybody_gets_the_signal_at_once_where_that_is_asked_for() {
+    let site = Site::started();
+    let child = "sh -c 'trap \"echo child; exit\" TERM; echo ready; while :; do sleep 0.02; done'";
+    let script = format!("trap '' TERM; {child} & wait; echo main; exit 3");
+    let text = shell(
+        "[stop]\nsend = \"group\"\ntimeout = \"60s\"",
+        &script.replace("trap '' TERM; ", "trap 'echo mine' TERM; "),
+    );
+    site.put("all", &text);
+    let live = site.running("all");
+    site.await_output("all", "ready");
+    site.remove("all");
+    live.await_end();
+    site.await_output("all", "child");
+    let report = site.await_history("all", &live.run);
+    let said = events(&report);
+    assert!(said.iter().any(|text| text.contains("more of the job: ")), "{report:#}");
+    assert!(!said.iter().any(|text| text.contains("did not end")), "{report:#}");
+}
