@@ -130,6 +130,9 @@ pub struct Exited {
     /// What the kernel counted meanwhile; `None` if nobody looked.
     #[serde(default)]
     pub evidence: Option<Evidence>,
+    /// The names of processes that the main process left behind, which are ended now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
 }
 
 impl Exited {
@@ -144,6 +147,7 @@ impl Exited {
             observed_by: None,
             usage: Usage::default(),
             evidence: None,
+            left: Vec::new(),
         }
     }
 

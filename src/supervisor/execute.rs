@@ -425,6 +425,14 @@ impl Daemon {
         } else {
             warn!(job = %job, run = %run.seen.id, "{}", verdict.message);
         }
+        let left = run.ended.as_ref().map_or(&[][..], |exited| &exited.left);
+        if !left.is_empty() {
+            let (number, signal) = (left.len(), run.seen.job.stop.signal);
+            let noun = if number == 1 { "process" } else { "processes" };
+            let text = format!("{number} {noun} left behind: {}; {signal} sent", some_of(left));
+            warn!(job = %job, run = %run.seen.id, "{text}");
+            run.report.event(ended.wall, State::Running, text);
+        }
         run.report.end(ended.wall, lasted, observed_by, usage, verdict);
         run.report.next_start_at = next_start(outlook);
         self.publish(job);

@@ -22,6 +22,12 @@ use crate::model::time::Moment;
 use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Started, VERSION};
 
+/// How long the rest of a pipeline has to follow its end.
+const A_MOMENT: Duration = Duration::from_millis(20);
+
+/// So many left processes are named.
+const MAX_NAMED: usize = 20;
+
 /// Between two looks at processes that are in the job's cgroup, and nobody's children here.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -131,6 +137,20 @@ pub(super) fn leave_cgroup(cgroup: Option<&Cgroup>) {
 }
 
 impl Child {
+    /// The names of what the main process left behind. What only takes a moment to follow it, as the rest of a pipeline
+    /// does, is not left behind.
+    pub(super) fn left_behind(&self) -> Vec<String> {
+        let cgroup = self.cgroup.as_ref();
+        if all_gone(cgroup) || all_gone_within(A_MOMENT, cgroup) {
+            return Vec::new();
+        }
+        let children = process::current().and_then(|wrapper| process::family(&wrapper)).unwrap_or_default();
+        let listed = cgroup.map(cgroup::procs).and_then(Result::ok).unwrap_or_default();
+        let others = listed.into_iter().filter(|pid| children.iter().all(|child| child.pid != *pid));
+        let others: Vec<_> = others.filter_map(|pid| process::identify(pid).ok().flatten()).collect();
+        children.iter().chain(&others).take(MAX_NAMED).filter_map(process::name).collect()
+    }
+
     /// Waits until the main process ends. Orphans that come to us are reaped on the way.
     pub(super) fn wait(&self, run_id: &RunId) -> Exited {
         loop {

@@ -63,7 +63,8 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     sys::release_unused_stack();
     match work {
         Work::Started(begun) => {
-            record(&run, &begun.wait(&run_id_of(&run)));
+            let exited = begun.wait(&run_id_of(&run));
+            record(&run, &Exited { left: begun.left_behind(), ..exited });
             abort::at(Point::ExitedWritten);
             begun.end_leftovers(|| stop_of(&run));
             abort::at(Point::LeftoversEnded);

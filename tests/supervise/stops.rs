@@ -367,3 +367,16 @@ fn everybody_gets_the_signal_at_once_where_that_is_asked_for() {
     assert!(said.iter().any(|text| text.contains("more of the job: ")), "{report:#}");
     assert!(!said.iter().any(|text| text.contains("did not end")), "{report:#}");
 }
+
+#[test]
+fn what_a_job_leaves_behind_is_named_and_a_pipeline_that_follows_is_not() {
+    let site = Site::started();
+    site.put("leaves", &shell("", "sleep 1000 & exit 3"));
+    site.put("pipe", &shell("", "yes | head -n 1"));
+    let report = site.await_report("leaves", "its end", |report| report["state"] == "failed");
+    let said = events(&report);
+    assert!(said.contains(&"1 process left behind: sleep; SIGTERM sent"), "{report:#}");
+    assert_eq!(report["exit_code"], 3);
+    let report = site.await_report("pipe", "its end", |report| report["state"] == "completed");
+    assert!(!events(&report).iter().any(|text| text.contains("left behind")), "{report:#}");
+}
