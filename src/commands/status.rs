@@ -22,8 +22,9 @@ use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
 use crate::model::units::{cut, mebibytes, short_time};
 use crate::reconcile::plan::{Quarry, Wanted};
+use crate::runs::dir::RunDir;
 use crate::supervisor::lock;
-use crate::supervisor::observed::{Sighting, Standing, report_of};
+use crate::supervisor::observed::{Sighting, Standing, cannot_be_recorded, report_of};
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(1);
@@ -150,6 +151,12 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
     let mut pid = None;
     let (mut usage, mut memory_bytes) = (None, None);
     let mut seconds = report.as_ref().and_then(|report| report.duration_sec);
+    let unrecorded = match sighting.as_ref().map(|sighting| (&sighting.standing, &sighting.spec.run_id)) {
+        Some((Standing::Ending { .. }, run)) => {
+            cannot_be_recorded(&RunDir::open(layout.runs().join(job.as_str()).join(run.as_str())))
+        }
+        _ => None,
+    };
     let state = match sighting.as_ref().map(|sighting| &sighting.standing) {
         Some(Standing::Running { .. } | Standing::Orphaned { .. }) => {
             pid = began.map(|started| started.process.pid);
@@ -162,6 +169,7 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
             }
         }
         Some(Standing::Starting) => "starting",
+        Some(Standing::Ending { .. }) if unrecorded.is_some() => "ended",
         Some(Standing::Ending { .. }) => "stopping",
         Some(Standing::Ended { .. } | Standing::NeverBegan) | None => match (&report, &wanted) {
             _ if !errors.is_empty() && report.is_none() => "invalid",
@@ -177,6 +185,7 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
     let next_start_at = report.as_ref().and_then(|report| report.next_start_at);
     let restarts = report.as_ref().map_or(0, |report| report.restarts);
     let note = match (&wanted, waits) {
+        _ if unrecorded.is_some() => unrecorded.unwrap_or_default(),
         (_, Some(why)) if !live => format!("waits: {why}"),
         (Wanted::Take(rule, Quarry::Nobody), _) if is_rule(rule) => {
             format!("governs every process that fits, as {job}@PID")

@@ -12,7 +12,7 @@ use super::alarms::Task;
 use super::daemon::{Daemon, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
 use super::environment;
 use super::inbox::RunChanged;
-use super::observed::Standing;
+use super::observed::{self, Standing};
 use super::run::{Run, Watched};
 use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, Before};
@@ -654,11 +654,24 @@ impl Daemon {
         self.publish(job);
     }
 
+    /// A main process that is gone while its wrapper lives, and no record of that: it is told, once. Only the wrapper's
+    /// end is an event, and it does not end before it could record this.
+    fn look_for_lost_end(&mut self, job: &JobId) {
+        let Some(run) = self.run_of(job).filter(|run| run.has_lost_its_workload()) else { return };
+        let Some(text) = observed::cannot_be_recorded(&run.dir) else { return };
+        let slot = self.slots.entry(job.clone()).or_default();
+        if slot.failing.as_ref() != Some(&text) {
+            error!(job = %job, "{text}");
+            slot.failing = Some(text);
+        }
+    }
+
     /// Looks at the limits of every job, and for cgroups that are nobody's any more.
     pub(super) fn verify_all(&mut self) {
         self.restore_records();
         let running: Vec<JobId> = self.slots.keys().cloned().collect();
         for job in running {
+            self.look_for_lost_end(&job);
             self.verify_constraints(&job);
         }
         self.sweep();

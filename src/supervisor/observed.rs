@@ -8,6 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
+
 use crate::config::paths::Layout;
 use crate::linux::cgroup;
 use crate::linux::exits::{ExitWatch, Seen};
@@ -207,6 +209,22 @@ pub fn orphans_end(run_id: RunId, at: Moment, seen: Seen) -> Exited {
         None => Exited::unmeasured(run_id, at, Ended::Lost(LostCause::WrapperLost)),
     };
     Exited { usage: Usage { cpu_sec: seen.cpu_sec, ..Usage::default() }, ..exited }
+}
+
+/// Why a run's end is not recorded although its main process is gone and its wrapper lives; `None`: it is recorded, and
+/// the wrapper ends what is left.
+#[must_use]
+pub fn cannot_be_recorded(dir: &RunDir) -> Option<String> {
+    if !matches!(dir.exited(), Ok(None)) {
+        return None;
+    }
+    let why = match statvfs(&dir.path) {
+        Ok(disk) if disk.flags().contains(FsFlags::ST_RDONLY) => "the file system is read-only".into(),
+        Ok(disk) if disk.blocks_available() == 0 => "the disk is full".into(),
+        Ok(_) => format!("{} cannot be written", dir.path.display()),
+        Err(errno) => format!("{}: {errno}", dir.path.display()),
+    };
+    Some(format!("ended, cannot be recorded: {why}; its wrapper goes on trying"))
 }
 
 /// The process, if it lives; a zombie does not.

@@ -140,6 +140,14 @@ impl Run {
         self.is_live() && self.watch.as_ref().is_none_or(AbortHandle::is_finished)
     }
 
+    /// Its main process is gone, its wrapper is not, and that stood so at the look before, too.
+    #[must_use]
+    pub fn has_lost_its_workload(&self) -> bool {
+        let gone =
+            self.workload.as_ref().is_some_and(|workload| workload.has_exited().is_ok_and(|gone| gone));
+        gone && self.is_live() && self.orphan.is_none()
+    }
+
     /// The cgroup that it lives in, or is about to.
     #[must_use]
     pub fn cgroup(&self) -> Option<&Cgroup> {

@@ -182,6 +182,12 @@ fn a_disk_that_became_read_only_is_one_alarm_and_what_it_kept_back_is_made_up_fo
         run("mount", &["--bind", state, state]).expect("mounted");
         run("mount", &["-o", "remount,bind,ro", state]).expect("mounted");
         jobs.go_on(site);
+        let status = site.status("ends");
+        assert_eq!(status["state"], "ended", "{status:#}");
+        let cause = "ended, cannot be recorded: the file system is read-only";
+        assert!(status["note"].as_str().is_some_and(|note| note.contains(cause)), "{status:#}");
+        site.signal_supervisor(Signal::from_number(libc::SIGHUP).expect("a signal"));
+        site.await_log(cause);
         assert_one_alarm(site, "Read-only file system", "mount it read-write");
         await_true("nothing ran, so there is no run", || site.runs("new") == 0);
         run("umount", &[state]).expect("unmounted");
