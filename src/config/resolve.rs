@@ -1243,7 +1243,7 @@ impl Reader {
     }
 
     /// A duration that makes no sense as 0.
-    fn positive(&mut self, path: &'static str, text: Option<&String>) -> Option<Duration> {
+    pub(super) fn positive(&mut self, path: &'static str, text: Option<&String>) -> Option<Duration> {
         let duration = self.duration(path, text)?;
         if duration.is_zero() {
             self.error(

@@ -336,6 +336,8 @@ pub struct SupervisorFile {
     pub environment: Option<EnvironmentTable>,
     /// Which mechanism keeps the limits.
     pub cgroup: Option<CgroupTable>,
+    /// How long the reports and logs of jobs stay that nobody declares any more.
+    pub retention: Option<RetentionTable>,
     /// How much of each job's output is kept.
     pub logs: Option<LogsTable>,
     /// How the supervisor speaks.
@@ -371,6 +373,18 @@ pub struct CgroupTable {
     /// Default auto: the best that this host offers. Any other that is not there is an error.
     #[schemars(with = "Option<Choice>")]
     pub backend: Option<String>,
+}
+
+/// `[retention]`: how long the reports, histories and logs of jobs stay that nobody declares any more.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct RetentionTable {
+    /// So long after the end of the last run. Default "30d".
+    pub gone_jobs: Option<String>,
+    /// Of at most so many jobs. Default 1000.
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_jobs: Option<i64>,
 }
 
 /// `[logs]`: how much of each job's output is kept, where it goes to a file.
@@ -640,6 +654,7 @@ impl Tables for SupervisorFile {
         ("reports", fields::of::<ReportsTable>),
         ("environment", fields::of::<EnvironmentTable>),
         ("cgroup", fields::of::<CgroupTable>),
+        ("retention", fields::of::<RetentionTable>),
         ("logs", fields::of::<LogsTable>),
         ("log", fields::of::<LogTable>),
     ];

@@ -1,6 +1,7 @@
 //! PURE: from `supervisor.toml` to the supervisor's settings.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::problem::{At, KeyPath, Problem};
 use super::resolve::Reader;
@@ -12,6 +13,10 @@ use crate::model::cgroup::Choice;
 pub struct Settings {
     /// Ended runs kept per job.
     pub keep: usize,
+    /// How long the files of a job stay that is no longer declared.
+    pub gone_jobs: Duration,
+    /// Of how many such jobs.
+    pub max_gone_jobs: usize,
     /// Bytes of a job's log at which it is rotated.
     pub log_size: u64,
     /// Older pieces of a job's log that are kept.
@@ -30,6 +35,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             keep: 20,
+            gone_jobs: Duration::from_secs(30 * 86_400),
+            max_gone_jobs: 1000,
             log_size: 64 << 20,
             log_pieces: 3,
             pass: Vec::new(),
@@ -48,6 +55,9 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let keep = file.reports.as_ref().and_then(|reports| reports.keep);
     let keep = read.integer("reports.keep", keep, 1, 10_000).and_then(|keep| usize::try_from(keep).ok());
     let (log_size, log_pieces) = logs(file, &mut read);
+    let retention = file.retention.clone().unwrap_or_default();
+    let gone_jobs = read.positive("retention.gone_jobs", retention.gone_jobs.as_ref());
+    let max_gone_jobs = read.integer("retention.max_jobs", retention.max_jobs, 0, 1_000_000);
     let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
     let cgroup =
         read.choice("cgroup.backend", file.cgroup.as_ref().and_then(|cgroup| cgroup.backend.as_ref()));
@@ -65,6 +75,10 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     }
     let settings = Settings {
         keep: keep.unwrap_or(default.keep),
+        gone_jobs: gone_jobs.unwrap_or(default.gone_jobs),
+        max_gone_jobs: max_gone_jobs
+            .and_then(|jobs| usize::try_from(jobs).ok())
+            .unwrap_or(default.max_gone_jobs),
         log_size: log_size.unwrap_or(default.log_size),
         log_pieces: log_pieces.unwrap_or(default.log_pieces),
         pass,

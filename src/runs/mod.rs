@@ -4,3 +4,4 @@ pub mod dir;
 pub mod durable;
 pub mod record;
 pub mod reports;
+pub mod retention;

@@ -47,6 +47,7 @@ use crate::model::units::count;
 use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
 use crate::runs::durable;
+use crate::runs::retention::{self, Needed};
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -62,6 +63,13 @@ pub const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Before a run is looked at again that gives no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Between two looks for files of jobs that are gone, and before the first one: a job may come back meanwhile.
+const RETENTION: Duration = Duration::from_secs(3600);
+const FIRST_RETENTION: Duration = Duration::from_secs(60);
+
+/// So many ended runs are reason enough for another look: attached processes leave files behind, each of them.
+const RETAIN_AFTER: usize = 256;
 
 /// Exit statuses of children that are kept before those that mean nothing are dropped.
 const MOST_REAPED: usize = 1024;
@@ -129,6 +137,10 @@ pub struct Daemon {
     usurped: Option<String>,
     /// Children have ended that were not reaped in the last round.
     zombies: bool,
+    /// When it is looked for files of jobs that are gone.
+    retain_at: BootTime,
+    /// Reports that were filed since.
+    filed: usize,
     /// The service manager is told that all is read once the agenda is past this.
     ready_at: Place,
     /// A job was planned since the seeker was told who is governed: it may be others by now.
@@ -193,7 +205,13 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         if let Err(error) = watching {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
         }
+        let bounds = retention::Bounds {
+            gone_jobs: options.settings.gone_jobs,
+            max_jobs: options.settings.max_gone_jobs,
+        };
         let daemon = Daemon {
+            retain_at: clock::boot() + FIRST_RETENTION,
+            filed: 0,
             identity: layout.state.canonicalize().context("cannot tell where the state folder is")?,
             boot_id: crate::linux::process::boot_id().context("cannot read the boot id")?,
             wrapper,
@@ -202,7 +220,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             cgroups,
             declared: Declared::new(layout.clone()),
             slots: BTreeMap::new(),
-            writer: Writer::start(&layout, options.settings.keep, senders.written.clone())
+            writer: Writer::start(&layout, options.settings.keep, bounds, senders.written.clone())
                 .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
@@ -315,6 +333,7 @@ impl Daemon {
         self.try_again();
         self.verify_all();
         self.mark_scheduled();
+        self.retain(clock::boot());
         self.ready_at = self.agenda.end();
     }
 
@@ -596,6 +615,10 @@ impl Daemon {
         if self.seeker.wake().is_some_and(|at| at <= now) {
             self.seek();
         }
+        // With the resync: no wake-up of its own.
+        if self.retain_at <= now || self.filed >= RETAIN_AFTER {
+            self.retain(now);
+        }
         if self.verify_at <= now {
             self.verify_all();
             self.verify_pause = (self.verify_pause * 2).min(RESYNC);
@@ -605,6 +628,15 @@ impl Daemon {
                 _ => now + self.verify_pause,
             };
         }
+    }
+
+    /// Has the files of jobs removed that are gone for long, or too many. Where it is not known what is declared, nobody
+    /// is gone.
+    fn retain(&mut self, now: BootTime) {
+        (self.retain_at, self.filed) = (now + RETENTION, 0);
+        let Some(stems) = self.declared.undecided() else { return };
+        let jobs = self.declared.jobs().chain(self.slots.keys()).cloned().collect();
+        self.writer.retain(Needed { jobs, stems });
     }
 
     /// A limit was refused for now: looks again soon, then after pauses that double.
@@ -791,6 +823,7 @@ impl Daemon {
         match outcome {
             // Nothing is lost any more if the run's directory goes.
             Outcome::Filed { job, run } => {
+                self.filed += 1;
                 if let Some(current) = self.slots.get_mut(&job).and_then(|slot| slot.run.as_mut())
                     && current.seen.id == run
                 {

@@ -174,6 +174,17 @@ impl Declared {
             && !self.alarms.contains_key(&self.layout.jobs_d)
     }
 
+    /// The files of which it is not known what they declare, by their stems; `None`: of no file is it known, since the
+    /// folder itself cannot be read.
+    #[must_use]
+    pub fn undecided(&self) -> Option<BTreeSet<String>> {
+        if self.alarms.contains_key(&self.layout.jobs_d) {
+            return None;
+        }
+        let undecided = self.files.iter().filter(|(_, file)| file.good.is_none());
+        Some(undecided.map(|(stem, _)| stem.clone()).collect())
+    }
+
     /// Every job that a last good version declares.
     pub fn jobs(&self) -> impl Iterator<Item = &JobId> {
         self.files.values().flat_map(|file| file.good.iter().flatten()).map(|(id, _)| id)

@@ -6,20 +6,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
+use crate::linux::clock;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
+use crate::model::units::count;
 use crate::runs::durable::{self, at};
 use crate::runs::reports::{Reports, encode, private_dir, prune};
+use crate::runs::retention::{self, Bounds, Needed};
 
 /// How often it is tried again to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
@@ -43,6 +46,8 @@ pub enum Outcome {
 /// What the thread is asked for.
 enum Order {
     Write(Write),
+    /// To remove what was kept long enough of jobs that nobody declares.
+    Retain(Needed),
     /// To tell when all that came before was written, or tried.
     Flush(Sender<()>),
 }
@@ -63,15 +68,22 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. `keep` is how many reports of ended runs each job keeps.
+    /// Starts the thread. `keep` is how many reports of ended runs each job keeps, `bounds` what is kept of jobs that
+    /// are gone.
     ///
     /// # Errors
     /// The report folders cannot be made, or no thread can be had.
-    pub fn start(layout: &Layout, keep: usize, outcomes: UnboundedSender<Outcome>) -> io::Result<Self> {
+    pub fn start(
+        layout: &Layout,
+        keep: usize,
+        bounds: Bounds,
+        outcomes: UnboundedSender<Outcome>,
+    ) -> io::Result<Self> {
         let (sender, receiver) = mpsc::channel();
         private_dir(&layout.history())?;
         let reports = Reports { folder: layout.reports(), keep };
-        let desk = Desk { reports, outcomes, newest: BTreeMap::new(), ended: BTreeMap::new() };
+        let (newest, ended) = (BTreeMap::new(), BTreeMap::new());
+        let desk = Desk { reports, logs: layout.logs(), bounds, outcomes, newest, ended };
         let thread = thread::Builder::new().name("reports".into()).spawn(move || desk.work(&receiver))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
@@ -100,6 +112,13 @@ impl Writer {
 }
 
 impl Writer {
+    /// Has files of jobs removed that nobody needs any more.
+    pub fn retain(&self, needed: Needed) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Order::Retain(needed));
+        }
+    }
+
     /// Has what could not be written tried again now.
     pub fn try_again(&self) {
         if let Some(sender) = &self.sender {
@@ -133,6 +152,8 @@ impl Drop for Writer {
 /// What lies on the thread's desk.
 struct Desk {
     reports: Reports,
+    logs: PathBuf,
+    bounds: Bounds,
     outcomes: UnboundedSender<Outcome>,
     /// The newest report of each job, and whether it is of an ended run.
     newest: BTreeMap<JobId, (bool, Vec<u8>)>,
@@ -152,17 +173,21 @@ impl Desk {
                 receiver.recv_timeout(RETRY)
             };
             let last = matches!(first, Err(RecvTimeoutError::Disconnected));
-            let mut waiting = Vec::new();
+            let (mut waiting, mut needed) = (Vec::new(), None);
             for order in first.into_iter().chain(receiver.try_iter()) {
                 match order {
                     Order::Write(write) => self.take(write),
                     Order::Flush(done) => waiting.push(done),
+                    Order::Retain(jobs) => needed = Some(jobs),
                 }
             }
             let written = self.write();
             if written.is_err() != failing {
                 failing = !failing;
                 self.tell(written.map_or_else(Outcome::Failing, |()| Outcome::Mended));
+            }
+            if let Some(needed) = needed {
+                self.retain(needed);
             }
             for done in waiting {
                 // Who asked waits for it.
@@ -171,6 +196,20 @@ impl Desk {
             if last {
                 return;
             }
+        }
+    }
+
+    /// What came meanwhile of a job makes it one that is needed.
+    fn retain(&self, mut needed: Needed) {
+        needed.jobs.extend(self.newest.keys().cloned());
+        needed.jobs.extend(self.ended.keys().map(|(job, _)| job.clone()));
+        match retention::apply(&self.reports, &self.logs, &needed, clock::now().wall, self.bounds) {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => info!(
+                "removed reports and logs of {}, which nobody declares any more",
+                count(gone.len(), "job")
+            ),
+            Err(error) => warn!("cannot look for reports of jobs that are gone: {error}"),
         }
     }
 

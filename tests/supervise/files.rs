@@ -7,6 +7,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use ffrtmp::model::signal::Signal;
+
 use crate::harness::{COUNTS_SIGNALS, DELETION, Site, await_true, nice_of_threads, shell, sleeper};
 
 /// Valid TOML, and not what a job file may hold.
@@ -339,4 +341,36 @@ fn what_others_may_write_is_not_obeyed_and_stops_nothing() {
     await_true("mended, it is in force", || nice_of_threads(live.pid()) == [6]);
     site.running("new");
     site.assert_untouched("job", &live);
+}
+
+#[test]
+fn what_jobs_leave_that_are_gone_has_a_bound_and_what_is_declared_stays() {
+    let site = Site::new();
+    fs::write(site.path("supervisor.toml"), "[retention]\nmax_jobs = 1\n").expect("written");
+    site.start();
+    for job in ["first", "second", "stays"] {
+        site.put(job, &shell("", "echo something; exit 0"));
+        site.await_report(job, "its end", |report| report["state"] == "completed");
+    }
+    site.put("broken", &shell("", "exit 0"));
+    site.await_report("broken", "its end", |report| report["state"] == "completed");
+    let gone = |job: &str| !site.path(&format!("state/runs/{job}")).exists();
+    site.remove("first");
+    await_true("the first is gone", || gone("first"));
+    site.remove("second");
+    await_true("the second is gone", || gone("second"));
+    // With a file that cannot be read it is not known what it declares.
+    site.put("broken", "nonsense = [");
+    site.kill();
+    site.start();
+    site.settle();
+    site.signal_supervisor(Signal::from_number(libc::SIGHUP).expect("a signal"));
+    let report = |job: &str| site.path(&format!("state/reports/{job}.json"));
+    await_true("the older one went", || !report("first").exists());
+    for left in ["state/reports/history/first", "state/logs/first.log"] {
+        assert!(!site.path(left).exists(), "{left}");
+    }
+    for job in ["second", "stays", "broken"] {
+        assert!(report(job).exists() && site.path(&format!("state/logs/{job}.log")).exists(), "{job}");
+    }
 }
