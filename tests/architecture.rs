@@ -17,10 +17,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("lint", &["model", "config", "linux"]),
     ("linux", &["model"]),
-    ("logs", &[]),
+    // The priority of the thread that compresses.
+    ("logs", &["model", "linux"]),
     ("wrapper", &["abort", "model", "runs", "linux"]),
     ("supervisor", &["abort", "model", "config", "reconcile", "runs", "lint", "linux", "logs", "wrapper"]),
-    ("commands", &["model", "config", "reconcile", "runs", "lint", "linux", "supervisor"]),
+    ("commands", &["model", "config", "reconcile", "runs", "lint", "linux", "logs", "supervisor"]),
     ("worker", &["model", "config"]),
     ("convert", &["model", "config", "lint", "worker"]),
     ("cli", &["model", "config", "runs", "lint", "linux", "worker", "wrapper"]),

@@ -20,11 +20,13 @@ use ffrtmp::model::exit::{Ended, ExitReason, Stage, StartError, Verdict, WaitSta
 use ffrtmp::model::history::StartHistory;
 use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::{
-    Exec, Intent, Job, Lifecycle, OnRemove, Output, Restart, RestartPolicy, SendTo, Stop, Timeouts, Workload,
+    Exec, Intent, Job, Lifecycle, LogBounds, OnRemove, Output, Restart, RestartPolicy, SendTo, Stop,
+    Timeouts, Workload,
 };
 use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::model::rlimit::{Resource, Rlimit};
 use ffrtmp::model::signal::Signal;
+use ffrtmp::model::time::WallTime;
 use ffrtmp::model::units::ByteSize;
 use ffrtmp::runs::dir::{self, RunDir};
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
@@ -56,6 +58,7 @@ impl Place {
             umask: None,
             rlimits: BTreeMap::new(),
             output: Output::File,
+            log: LogBounds::default(),
         };
         let job = Job {
             id: JobId::new("job").expect("a name"),
@@ -119,8 +122,11 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// The log, without the line that says where the run begins.
     fn log(&self) -> String {
-        fs::read_to_string(&self.spec.log).unwrap_or_default()
+        let log = fs::read_to_string(&self.spec.log).unwrap_or_default();
+        let mark = format!("-- run {}, started ", self.spec.run_id);
+        log.split_inclusive('\n').filter(|line| !line.starts_with(&mark)).collect()
     }
 
     /// Starts the wrapper, and waits until the program runs or cannot.
@@ -344,6 +350,24 @@ fn output_is_appended_in_the_working_directory_with_the_umask() {
     fs::write(&place.spec.log, "before\n").expect("written");
     place.finish();
     assert_eq!(place.log(), "before\nout\nerr\n/usr\n0027\n");
+}
+
+#[test]
+fn each_run_is_marked_in_its_log_on_a_line_of_its_own() {
+    let place = Place::shell("echo out");
+    fs::create_dir(place.path("logs")).expect("made");
+    fs::write(&place.spec.log, "cut off").expect("written");
+    let before = clock::now().wall;
+    place.finish();
+    let log = fs::read_to_string(&place.spec.log).expect("a log");
+    let lines: Vec<&str> = log.lines().collect();
+    let [cut, mark, out] = lines[..] else { panic!("three lines, not {log:?}") };
+    assert_eq!((cut, out), ("cut off", "out"));
+    let rest = mark.strip_prefix(&format!("-- run {}, started ", place.spec.run_id)).expect(mark);
+    let time = rest.strip_suffix(" --").expect(mark);
+    let time: WallTime = serde_json::from_value(time.into()).expect(mark);
+    assert_eq!(rest, format!("{time} --"), "milliseconds, in UTC");
+    assert!(before.unix_ms() <= time.unix_ms() && time <= clock::now().wall, "{mark}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! `ffrtmp-sup doctor`: what limits this host can keep, tried for real on a cgroup that is made for it
-//! and removed, and what the running supervisor chose.
+//! and removed, what the running supervisor chose, and how this disk has logs rotated.
 
 use std::fs;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -10,6 +11,7 @@ use crate::config::paths::Layout;
 use crate::linux::cgroup::{self, Before, Request};
 use crate::linux::priority::{self, Members};
 use crate::linux::process;
+use crate::logs::rotate::{self, Means};
 use crate::model::cgroup::{Choice, Controller};
 use crate::model::constraints::{Backend, ConstraintStatus, Constraints, CpuLimit, IoClass, in_force, merge};
 use crate::model::cpus::CpuSet;
@@ -31,6 +33,16 @@ struct Findings {
     tried: Vec<Tried>,
     /// What became of one constraint of each kind.
     constraints: Vec<ConstraintStatus>,
+    /// How logs are rotated.
+    logs: Logs,
+}
+
+#[derive(Debug, Serialize)]
+struct Logs {
+    folder: PathBuf,
+    /// Null: it could not be tried.
+    rotation: Option<Means>,
+    reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,7 +102,16 @@ fn look(layout: &Layout, choice: Choice) -> anyhow::Result<Findings> {
         supervisor: lock::holder(&layout.lock()).map(|pid| Running { pid, cgroups: Chosen::read(layout) }),
         tried: tried.collect(),
         constraints,
+        logs: logs(layout.logs()),
     })
+}
+
+/// Tried on a file of its own.
+fn logs(folder: PathBuf) -> Logs {
+    match rotate::try_out(&folder) {
+        Ok(means) => Logs { folder, rotation: Some(means), reason: None },
+        Err(error) => Logs { folder, rotation: None, reason: Some(error.to_string()) },
+    }
 }
 
 /// One value of each constraint, none of them a default.
@@ -159,5 +180,14 @@ fn print(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
         };
         writeln!(out, "  {:<14} {sign:<4} {:<10} {told}", status.name, status.backend.as_str())?;
     }
-    Ok(())
+    let Logs { folder, rotation, reason } = &findings.logs;
+    let told = match rotation {
+        Some(Means::Collapse) => "the head is cut out, no line is lost (collapse)",
+        Some(Means::PunchHole) => {
+            "the blocks of the head are given back, no line is lost, `ls -l` shows more than there is (punch-hole)"
+        }
+        Some(Means::Truncate) => "copied, then truncated, lines of that moment are lost (truncate)",
+        None => reason.as_deref().unwrap_or_default(),
+    };
+    writeln!(out, "\nLogs in {} are rotated so:\n  {told}", folder.display())
 }

@@ -11,16 +11,16 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use super::problem::{At, KeyPath, Problem};
 use super::profiles::Profiles;
 use super::schema::{
-    Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, MatchTable, NotTable,
-    OneOrMore, RestartTable, RlimitsTable, Scalar, ScheduleTable, StopTable, TimeoutsTable, fields,
+    Argv, AttachTable, ConstraintsTable, ExecTable, FileKind, JobFile, LimitTable, LogsTable, MatchTable,
+    NotTable, OneOrMore, RestartTable, RlimitsTable, Scalar, ScheduleTable, StopTable, TimeoutsTable, fields,
 };
 use super::suggest::nearest;
 use crate::model::constraints::{Constraints, CpuLimit, IoClass};
 use crate::model::cpus::CpuSet;
 use crate::model::ids::{JobId, NameError, check_name};
 use crate::model::job::{
-    Attach, Exec, Intent, Job, Lifecycle, Match, Not, OnRemove, Output, Restart, RestartPolicy, SendTo,
-    StartLimit, Stop, Target, Timeouts, Workload,
+    Attach, Exec, Intent, Job, Lifecycle, LogBounds, Match, Not, OnRemove, Output, Restart, RestartPolicy,
+    SendTo, StartLimit, Stop, Target, Timeouts, Workload,
 };
 use crate::model::matching;
 use crate::model::process::Pid;
@@ -71,6 +71,7 @@ struct ExecLayer {
     umask: Option<u32>,
     rlimits: BTreeMap<Resource, Rlimit>,
     output: Option<Output>,
+    log: LogBounds,
 }
 
 /// A window of a schedule, with nothing but what it says itself.
@@ -243,6 +244,11 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
             umask: o.exec.umask.or(base.exec.umask),
             rlimits: merge(base.exec.rlimits, o.exec.rlimits),
             output: o.exec.output.or(base.exec.output),
+            log: LogBounds {
+                max_size: o.exec.log.max_size.or(base.exec.log.max_size),
+                keep: o.exec.log.keep.or(base.exec.log.keep),
+                compress: o.exec.log.compress.or(base.exec.log.compress),
+            },
         },
         attach: o.attach.or(base.attach),
         policy: o.policy.or(base.policy),
@@ -293,6 +299,7 @@ fn finish(id: JobId, layer: Layer) -> Option<Declared> {
             umask: layer.exec.umask,
             rlimits: layer.exec.rlimits,
             output: layer.exec.output.unwrap_or_default(),
+            log: layer.exec.log,
         }),
         (None, None) => return None,
     };
@@ -385,6 +392,9 @@ fn workload_problems(file: &JobFile, merged: &Layer, problems: &mut Vec<Problem>
 /// any machine, and little enough that no file can fill the memory.
 const MOST_INSTANCES: usize = 1_000;
 const MOST_EXPANDED: usize = 16 << 20;
+
+/// Where a job file says how much of its log is kept.
+const LOG_PATHS: [&str; 2] = ["exec.log.max_size", "exec.log.keep"];
 
 /// Kinds of systemd units that processes are in.
 const UNIT_SUFFIXES: [&str; 3] = [".service", ".scope", ".slice"];
@@ -634,7 +644,27 @@ impl Reader {
             umask: table.umask.as_ref().and_then(|umask| self.umask(umask)),
             rlimits: table.rlimits.as_ref().map(|table| self.rlimits(table)).unwrap_or_default(),
             output: self.choice("exec.output", table.output.as_ref()),
+            log: table.log.as_ref().map(|log| self.log_bounds(LOG_PATHS, log)).unwrap_or_default(),
             env,
+        }
+    }
+
+    /// `[logs]` or `[exec.log]`, of which these are the paths of size and number.
+    pub(super) fn log_bounds(&mut self, [size, keep]: [&'static str; 2], table: &LogsTable) -> LogBounds {
+        let max_size = self.size(size, table.max_size.as_ref(), 0);
+        if max_size.is_some_and(|size| size < LogBounds::LEAST_SIZE) {
+            self.error(
+                "out-of-range",
+                At::Value(KeyPath::of(size)),
+                format!("{size} is less than {}", LogBounds::LEAST_SIZE),
+                format!("use {} or more; the default is 64MiB", LogBounds::LEAST_SIZE),
+            );
+        }
+        let pieces = self.integer(keep, table.keep, 0, LogBounds::MOST_PIECES.into());
+        LogBounds {
+            max_size: max_size.filter(|size| *size >= LogBounds::LEAST_SIZE),
+            keep: pieces.and_then(|keep| u32::try_from(keep).ok()),
+            compress: table.compress,
         }
     }
 

@@ -87,6 +87,8 @@ pub struct ExecTable {
     /// Where output goes. Default file: `<state>/logs/<job>.log`.
     #[schemars(with = "Option<Output>")]
     pub output: Option<String>,
+    /// How much of that file is kept. Default: as `[logs]` in supervisor.toml says.
+    pub log: Option<LogsTable>,
 }
 
 /// `[exec.rlimits]`: limits of the process that is started (setrlimit(2)), one value or "SOFT:HARD".
@@ -387,7 +389,8 @@ pub struct RetentionTable {
     pub max_jobs: Option<i64>,
 }
 
-/// `[logs]`: how much of each job's output is kept, where it goes to a file.
+/// `[logs]` in supervisor.toml and `[exec.log]` in a job file: how much of a job's output is kept, where it goes to
+/// a file. The second goes before the first.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
@@ -397,6 +400,8 @@ pub struct LogsTable {
     /// Older pieces that are kept beside it. Default 3.
     #[schemars(range(min = 0, max = 1000))]
     pub keep: Option<i64>,
+    /// true: older pieces are compressed with zstd. Default false.
+    pub compress: Option<bool>,
 }
 
 /// `[log]`: how the supervisor speaks.
@@ -635,6 +640,7 @@ impl Tables for JobFile {
         ("", fields::of::<Self>),
         ("exec", fields::of::<ExecTable>),
         ("exec.rlimits", fields::of::<RlimitsTable>),
+        ("exec.log", fields::of::<LogsTable>),
         ("attach", fields::of::<AttachTable>),
         ("attach.match", fields::of::<MatchTable>),
         ("attach.match.not", fields::of::<NotTable>),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub log_size: u64,
     /// Older pieces of a job's log that are kept.
     pub log_pieces: usize,
+    /// Older pieces are compressed.
+    pub log_compress: bool,
     /// Variables handed on to workloads, beside the built-in list.
     pub pass: Vec<String>,
     /// Which mechanism keeps the limits.
@@ -39,6 +41,7 @@ impl Default for Settings {
             max_gone_jobs: 1000,
             log_size: 64 << 20,
             log_pieces: 3,
+            log_compress: false,
             pass: Vec::new(),
             cgroup: Choice::default(),
             log_level: LogLevel::default(),
@@ -54,10 +57,11 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let default = Settings::default();
     let keep = file.reports.as_ref().and_then(|reports| reports.keep);
     let keep = read.integer("reports.keep", keep, 1, 10_000).and_then(|keep| usize::try_from(keep).ok());
-    let (log_size, log_pieces) = logs(file, &mut read);
     let retention = file.retention.clone().unwrap_or_default();
     let gone_jobs = read.positive("retention.gone_jobs", retention.gone_jobs.as_ref());
     let max_gone_jobs = read.integer("retention.max_jobs", retention.max_jobs, 0, 1_000_000);
+    let logs = file.logs.as_ref();
+    let logs = logs.map(|logs| read.log_bounds(["logs.max_size", "logs.keep"], logs)).unwrap_or_default();
     let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
     let cgroup =
         read.choice("cgroup.backend", file.cgroup.as_ref().and_then(|cgroup| cgroup.backend.as_ref()));
@@ -79,32 +83,15 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
         max_gone_jobs: max_gone_jobs
             .and_then(|jobs| usize::try_from(jobs).ok())
             .unwrap_or(default.max_gone_jobs),
-        log_size: log_size.unwrap_or(default.log_size),
-        log_pieces: log_pieces.unwrap_or(default.log_pieces),
+        log_size: logs.max_size.map_or(default.log_size, |size| size.0),
+        log_pieces: logs.keep.map_or(default.log_pieces, |keep| keep as usize),
+        log_compress: logs.compress.unwrap_or(default.log_compress),
         pass,
         cgroup: cgroup.unwrap_or(default.cgroup),
         log_level: level.unwrap_or(default.log_level),
         wrapper,
     };
     (settings, read.problems)
-}
-
-/// Less would be rotated all the time.
-const LEAST_LOG: u64 = 64 << 10;
-
-fn logs(file: &SupervisorFile, read: &mut Reader) -> (Option<u64>, Option<usize>) {
-    let Some(logs) = &file.logs else { return (None, None) };
-    let size = read.size("logs.max_size", logs.max_size.as_ref(), 0).map(|size| size.0);
-    if size.is_some_and(|size| size < LEAST_LOG) {
-        read.error(
-            "out-of-range",
-            At::Value(KeyPath::of("logs.max_size")),
-            "logs.max_size is less than 64KiB",
-            "use 64KiB or more; the default is 64MiB",
-        );
-    }
-    let keep = read.integer("logs.keep", logs.keep, 0, 1000).and_then(|keep| usize::try_from(keep).ok());
-    (size.filter(|size| *size >= LEAST_LOG), keep)
 }
 
 #[cfg(test)]
@@ -129,6 +116,8 @@ mod tests {
         assert_eq!((settings.log_size, settings.log_pieces, problems.len()), (64 << 20, 0, 1));
         let (settings, problems) = read("[logs]\nmax_size = \"2MiB\"\n");
         assert_eq!((settings.log_size, settings.log_pieces, problems.len()), (2 << 20, 3, 0));
+        let (settings, problems) = read("[logs]\ncompress = true\nkeep = 1001\n");
+        assert_eq!((settings.log_compress, settings.log_pieces, problems.len()), (true, 3, 1));
         let (settings, problems) = read("[reports]\nkeep = 5\n[log]\nlevel = \"debug\"\n");
         assert_eq!((settings.keep, settings.log_level, problems), (5, LogLevel::Debug, vec![]));
     }

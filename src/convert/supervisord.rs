@@ -394,7 +394,9 @@ fn not_taken(key: &str) -> Option<&'static str> {
         "stdout_logfile_maxbytes"
         | "stdout_logfile_backups"
         | "stderr_logfile_maxbytes"
-        | "stderr_logfile_backups" => "logs are rotated, all within one bound: see [logs] in supervisor.toml",
+        | "stderr_logfile_backups" => {
+            "logs are rotated: see [logs] in supervisor.toml, and [exec.log] for one job"
+        }
         "stdout_events_enabled" | "stderr_events_enabled" => "nobody is told of events; watch the reports",
         "stdout_syslog" | "stderr_syslog" => "use exec.output = \"journal\"",
         "serverurl" => "a job has no connection to its supervisor",

@@ -5,23 +5,24 @@
 //! (`FALLOC_FL_PUNCH_HOLE`), and the file goes on growing in name only. Where it can do neither, the file is
 //! truncated after the copy, which may lose the lines of that moment.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek};
 
 use super::Bound;
+use super::pieces::{self, MODE, plain, remove};
 
 /// Copied at once.
 const CHUNK: usize = 256 * 1024;
 
 /// How the head was taken away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Means {
     /// Cut out: nothing lost.
     Collapse,
@@ -65,13 +66,6 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// The path of an older piece: `<log>.<n>`.
-fn piece(path: &Path, n: usize) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(format!(".{n}"));
-    name.into()
-}
-
 /// Rotates a log that is over its bound. `None`: it is not, or it is no log.
 ///
 /// # Errors
@@ -86,22 +80,22 @@ pub fn rotate(path: &Path, bound: Bound) -> io::Result<Option<Rotated>> {
     let block = meta.blksize().max(512);
     let end = meta.len().saturating_sub(1) / block * block;
     let begin = lseek(&file, 0, Whence::SeekData).ok().and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
-    let piece = (bound.max_size / block * block).max(block);
+    let most = (bound.max_size / block * block).max(block);
     let mut rotated = Rotated { means: Means::Collapse, bytes: 0, dropped: 0 };
     let mut left = end.saturating_sub(begin);
     // Of a flood that was faster than its disk only as much is kept as there are pieces.
-    let surplus = left.saturating_sub(piece * bound.keep as u64) / block * block;
+    let surplus = left.saturating_sub(most * bound.keep as u64) / block * block;
     while left > 0 {
         let drop = surplus > 0 && rotated.bytes == 0;
         let begin = lseek(&file, 0, Whence::SeekData).ok().and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
-        let length = if drop { surplus } else { left.min(piece) };
+        let length = if drop { surplus } else { left.min(most) };
         let end = begin / block * block + length;
         let kept = !drop && set_aside(&file, path, begin, end, bound.keep)?;
         rotated.dropped += if kept { 0 } else { length };
         rotated.bytes += length;
         left -= length;
         let Some(means) = cut(&file, begin, end)? else {
-            empty(&file, path, end, piece, bound.keep, kept, &mut rotated)?;
+            empty(&file, path, end, most, bound.keep, kept, &mut rotated)?;
             break;
         };
         rotated.means = means;
@@ -111,18 +105,14 @@ pub fn rotate(path: &Path, bound: Bound) -> io::Result<Option<Rotated>> {
 
 /// Copies the head to the newest older piece. False: the disk has no room, not even without any older one.
 fn set_aside(file: &File, path: &Path, begin: u64, end: u64, keep: usize) -> io::Result<bool> {
-    let draft = piece(path, 0);
+    let draft = plain(path, 0);
     if keep == 0 {
         return Ok(false);
     }
     loop {
         match copy(file, begin, end, &draft) {
             Ok(()) => {
-                let older = (1..keep).take_while(|n| piece(path, *n).exists()).count();
-                for n in (1..=older).rev() {
-                    fs::rename(piece(path, n), piece(path, n + 1))?;
-                }
-                fs::rename(&draft, piece(path, 1))?;
+                pieces::push(&draft, path, keep)?;
                 return Ok(true);
             }
             Err(error) => {
@@ -132,10 +122,10 @@ fn set_aside(file: &File, path: &Path, begin: u64, end: u64, keep: usize) -> io:
                 }
                 // The newest lines are worth more than the oldest. Where there are none, another try would only
                 // fill the disk once more.
-                let Some(oldest) = (1..=keep).rev().map(|n| piece(path, n)).find(|old| old.exists()) else {
+                let Some(oldest) = (1..=keep).rev().find(|n| pieces::is_there(path, *n)) else {
                     return Ok(false);
                 };
-                remove(&oldest)?;
+                pieces::discard(path, oldest)?;
             }
         }
     }
@@ -169,7 +159,7 @@ fn empty(
     if kept {
         // No piece of its own, or it would push an older one out; and up to this moment.
         let mut options = OpenOptions::new();
-        let newest = options.write(true).custom_flags(libc::O_NOFOLLOW).open(piece(path, 1))?;
+        let newest = options.write(true).custom_flags(libc::O_NOFOLLOW).open(plain(path, 1))?;
         let size = newest.metadata()?.len();
         match copy_to(file, at, at + most, &newest, size) {
             Ok(length) => rotated.bytes += length,
@@ -187,7 +177,7 @@ fn empty(
 fn copy(file: &File, begin: u64, end: u64, to: &Path) -> io::Result<()> {
     remove(to)?;
     let mut options = OpenOptions::new();
-    let draft = options.write(true).create_new(true).mode(0o600).open(to)?;
+    let draft = options.write(true).create_new(true).mode(MODE).open(to)?;
     copy_to(file, begin, end, &draft, 0).map(drop)
 }
 
@@ -227,11 +217,20 @@ fn cut(file: &File, begin: u64, end: u64) -> io::Result<Option<Means>> {
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// Which means a disk has, tried on a file that is made for it and removed.
+///
+/// # Errors
+/// Nothing can be made or written there.
+pub fn try_out(folder: &Path) -> io::Result<Means> {
+    let path = folder.join(format!(".rotation-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).mode(MODE).open(&path)?;
+    fs::remove_file(&path)?;
+    let block = file.metadata()?.blksize().max(512);
+    for n in 0..3 {
+        file.write_all_at(&vec![1; usize::try_from(block).unwrap_or(CHUNK)], n * block)?;
     }
+    Ok(cut(&file, 0, block)?.unwrap_or(Means::Truncate))
 }
 
 #[cfg(test)]
@@ -247,7 +246,7 @@ mod tests {
 
     /// The pieces from old to new, then the log itself: all that is kept.
     fn all(path: &Path, keep: usize) -> String {
-        let pieces = (1..=keep).rev().map(|n| piece(path, n)).chain([path.to_owned()]);
+        let pieces = (1..=keep).rev().map(|n| plain(path, n)).chain([path.to_owned()]);
         let bytes: Vec<u8> =
             pieces.flat_map(|path| fs::read(path).unwrap_or_default()).filter(|byte| *byte != 0).collect();
         String::from_utf8(bytes).expect("text")
@@ -257,7 +256,7 @@ mod tests {
     fn no_line_is_lost_while_it_is_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
-        let bound = Bound { max_size: 64 * 1024, keep: 1000 };
+        let bound = Bound { max_size: 64 * 1024, keep: 1000, compress: false };
         let (enough, done) = (AtomicBool::new(false), AtomicBool::new(false));
         let mut rotations = Vec::new();
         let lines = std::thread::scope(|scope| {
@@ -295,7 +294,7 @@ mod tests {
     fn so_many_older_pieces_are_kept_and_the_oldest_goes() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("a.log");
-        let bound = Bound { max_size: 16 * 1024, keep: 2 };
+        let bound = Bound { max_size: 16 * 1024, keep: 2, compress: false };
         let mut log = append(&path);
         for round in b'a'..=b'e' {
             log.write_all(&[round; 20 * 1024]).expect("written");
@@ -306,7 +305,7 @@ mod tests {
             fs::read_dir(&folder).expect("there").map(|e| e.expect("entry").file_name()).collect();
         names.sort();
         assert_eq!(names, ["a.log", "a.log.1", "a.log.2"], "and no draft");
-        assert!(fs::read(piece(&path, 1)).expect("there").contains(&b'e'));
+        assert!(fs::read(plain(&path, 1)).expect("there").contains(&b'e'));
     }
 
     /// As `rotate` does it on a file system that can neither collapse nor punch.
@@ -323,14 +322,25 @@ mod tests {
         assert_eq!(rotated, Rotated { means: Means::Truncate, bytes: text.len() as u64, dropped: 0 });
         assert_eq!(fs::metadata(&path).expect("there").len(), 0);
         assert!(all(&path, 9) == text, "every line, in order");
-        assert!(piece(&path, 3).exists() && !piece(&path, 4).exists(), "the rest has no piece of its own");
+        assert!(plain(&path, 3).exists() && !plain(&path, 4).exists(), "the rest has no piece of its own");
+    }
+
+    #[test]
+    fn the_means_that_are_tried_out_are_those_of_a_rotation() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let means = try_out(folder.path()).expect("tried");
+        assert_eq!(fs::read_dir(&folder).expect("there").count(), 0, "and nothing is left");
+        let path = folder.path().join("a.log");
+        append(&path).write_all(&[b'x'; 100_000]).expect("written");
+        let rotated = rotate(&path, Bound { max_size: 64 << 10, keep: 1, compress: false }).expect("rotated");
+        assert_eq!(rotated.map(|rotated| rotated.means), Some(means));
     }
 
     #[test]
     fn what_is_no_log_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let (path, other) = (folder.path().join("a.log"), folder.path().join("precious"));
-        let bound = Bound { max_size: 1, keep: 1 };
+        let bound = Bound { max_size: 1, keep: 1, compress: false };
         assert_eq!(rotate(&path, bound).expect("there is none"), None);
         fs::write(&other, [7; 100_000]).expect("written");
         std::os::unix::fs::symlink(&other, &path).expect("linked");

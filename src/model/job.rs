@@ -14,7 +14,7 @@ use super::rlimit::{Resource, Rlimit};
 use super::schedule::{self, Boundary, Window};
 use super::signal::Signal;
 use super::time::WallTime;
-use super::units::millis;
+use super::units::{ByteSize, millis};
 use super::zones::Zones;
 
 /// A resolved job. Recorded with every run, so fields may be added but never change their meaning.
@@ -139,6 +139,33 @@ pub struct Exec {
     /// Where standard output and standard error go.
     #[serde(default)]
     pub output: Output,
+    /// How much of the output is kept, where it goes to a file.
+    #[serde(default, skip_serializing_if = "LogBounds::is_empty")]
+    pub log: LogBounds,
+}
+
+/// How much of a workload's output is kept. What is `None` is as `supervisor.toml` says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogBounds {
+    /// A log of this size is rotated.
+    pub max_size: Option<ByteSize>,
+    /// Older pieces that are kept beside it.
+    pub keep: Option<u32>,
+    /// Older pieces are compressed.
+    pub compress: Option<bool>,
+}
+
+impl LogBounds {
+    /// The least size at which a log may be rotated. Less would be rotated all the time.
+    pub const LEAST_SIZE: ByteSize = ByteSize(64 << 10);
+
+    /// Most older pieces that may be kept.
+    pub const MOST_PIECES: u32 = 1000;
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Exec {

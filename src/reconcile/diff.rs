@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use crate::model::constraints::{ConstraintName, Constraints};
-use crate::model::job::{Job, Workload};
+use crate::model::job::{Job, LogBounds, Workload};
 use crate::model::units::format_duration;
 
 /// What a change of a field asks for.
@@ -67,6 +67,7 @@ pub const FIELDS: &[Field] = &[
         shown.collect::<Vec<_>>().join(" ")
     }),
     ("exec.output", Class::Restart, |job| job.exec().map(|exec| word(&exec.output)).unwrap_or_default()),
+    ("exec.log", Class::InPlace, |job| job.exec().map(|exec| log_bounds(&exec.log)).unwrap_or_default()),
     ("attach", Class::Restart, |job| match &job.workload {
         Workload::Attach(attach) => format!("{attach:?}"),
         Workload::Exec(_) => String::new(),
@@ -144,6 +145,16 @@ fn constraint(job: &Job, wanted: ConstraintName) -> String {
     found.map(|(_, value)| value).unwrap_or_default()
 }
 
+fn log_bounds(log: &LogBounds) -> String {
+    let LogBounds { max_size, keep, compress } = log;
+    let shown = [
+        max_size.map(|size| format!("max_size={size}")),
+        keep.map(|keep| format!("keep={keep}")),
+        compress.map(|compress| format!("compress={compress}")),
+    ];
+    shown.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
 /// Every window with all that is in force in it, and what is outside of them.
 fn schedule(job: &Job) -> String {
     let asked = |constraints: &Constraints| {
@@ -184,15 +195,16 @@ mod tests {
                 let is_table = JobFile::TABLES.iter().any(|(table, _)| *table == path);
                 let other = matches!(path.as_str(), "enabled" | "instances") || path.starts_with("attach");
                 let part = path.starts_with("restart.limit.") || path.starts_with("exec.rlimits.");
+                let part = part || path.starts_with("exec.log.");
                 assert!(is_table || other || part || known.contains(&path.as_str()), "{path} has no class");
             }
         }
     }
 
     #[test]
-    fn exec_restarts_and_the_rest_does_not() {
+    fn exec_but_for_its_log_restarts_and_the_rest_does_not() {
         for (name, class, _) in FIELDS {
-            let restarts = name.starts_with("exec.") || *name == "attach";
+            let restarts = (name.starts_with("exec.") && *name != "exec.log") || *name == "attach";
             assert_eq!(*class == Class::Restart, restarts, "{name}");
         }
     }

@@ -39,14 +39,16 @@ use crate::linux::cgroup::Tree;
 use crate::linux::sys::{self, Reaped};
 use crate::linux::{clock, process};
 use crate::logs::Bound;
-use crate::logs::keeper::LogKeeper;
+use crate::logs::keeper::{Bounds, LogKeeper};
 use crate::model::ids::{JobId, RunId};
+use crate::model::job::LogBounds;
 use crate::model::process::{BootId, ProcessIdentity};
 use crate::model::time::BootTime;
 use crate::model::units::count;
 use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
 use crate::runs::durable;
+use crate::runs::record::Spec;
 use crate::runs::retention::{self, Needed};
 
 /// Between two looks at everything, for what no event told.
@@ -117,8 +119,8 @@ pub struct Daemon {
     pub(super) unfiled: HashMap<RunId, RunDir>,
     /// Exits of our children: of wrappers, and of workloads that came to us because their wrapper died.
     pub(super) reaped: HashMap<ProcessIdentity, Reaped>,
-    /// Keeps the logs within their bounds; `None`: it could not be started.
-    _logs: Option<LogKeeper>,
+    /// Keeps the logs within their bounds; `None`: what runs is not known yet, or it could not be started.
+    logs: Option<LogKeeper>,
     /// What the host lacks.
     pub(super) alarms: Alarms,
     pub(super) events: UnboundedSender<RunChanged>,
@@ -224,7 +226,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
                 .context("cannot write reports")?,
             unfiled: HashMap::new(),
             reaped: HashMap::new(),
-            _logs: keep_logs(&layout, &options.settings),
+            logs: None,
             alarms: Alarms::default(),
             events: senders.runs.clone(),
             seeker: Seeker::new(),
@@ -259,6 +261,7 @@ impl Daemon {
         self.watch.refresh();
         self.take_over()?;
         abort::at(Point::TakenOver);
+        self.keep_logs();
         self.rescan();
         self.orphans.tell_undeclared(self.declared.jobs());
         self.ready_at = self.agenda.end();
@@ -478,6 +481,7 @@ impl Daemon {
             Ok(sighting) => {
                 let mut run = Run::resume(self, dir, sighting);
                 run.note_what_is_left(&Phase::Ending);
+                self.tell_log(&run.spec);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None);
                 abort::at(Point::RunTakenOver);
@@ -735,6 +739,35 @@ impl Daemon {
         }
     }
 
+    /// Has logs kept within their bounds. Without it jobs run all the same, and their logs grow.
+    fn keep_logs(&mut self) {
+        let runs = self.slots.values().filter_map(|slot| slot.run.as_ref());
+        let known: Bounds =
+            runs.filter_map(|run| Some((run.spec.log.clone(), self.bound_of(&run.spec)?))).collect();
+        let started = LogKeeper::start(self.layout.logs(), self.bound(LogBounds::default()), known);
+        let started = started.inspect_err(|error| warn!("cannot keep logs within their bounds: {error}"));
+        self.logs = started.ok();
+    }
+
+    /// Tells how much of a run's log is kept from now on.
+    pub(super) fn tell_log(&self, spec: &Spec) {
+        if let (Some(logs), Some(bound)) = (&self.logs, self.bound_of(spec)) {
+            logs.tell(spec.log.clone(), bound);
+        }
+    }
+
+    fn bound_of(&self, spec: &Spec) -> Option<Bound> {
+        spec.job.exec().map(|exec| self.bound(exec.log))
+    }
+
+    fn bound(&self, own: LogBounds) -> Bound {
+        Bound {
+            max_size: own.max_size.map_or(self.settings.log_size, |size| size.0),
+            keep: own.keep.map_or(self.settings.log_pieces, |keep| keep as usize),
+            compress: own.compress.unwrap_or(self.settings.log_compress),
+        }
+    }
+
     /// Marks a job for planning.
     pub(super) fn mark(&mut self, job: &JobId) {
         self.agenda.add(job.clone());
@@ -910,13 +943,6 @@ pub(super) fn readable<T: AsRawFd + AsFd>(source: T) -> io::Result<AsyncFd<T>> {
         reason = "it trusts the source to keep its descriptor open, which those that own theirs do"
     )]
     AsyncFd::with_interest(source, Interest::READABLE)
-}
-
-/// Without it jobs run all the same, and their logs grow.
-fn keep_logs(layout: &Layout, settings: &Settings) -> Option<LogKeeper> {
-    let bound = Bound { max_size: settings.log_size, keep: settings.log_pieces };
-    let started = LogKeeper::start(layout.logs(), bound);
-    started.inspect_err(|error| warn!("cannot keep logs within their bounds: {error}")).ok()
 }
 
 /// Opens the wrapper program, and gives the path under which it can be executed from now on, whatever

@@ -139,6 +139,7 @@ impl Daemon {
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);
+        self.tell_log(&spec);
         let report = Report::starting(&job, run_id.clone(), spec.history.restarts, now.wall, why.to_owned());
         let seen = Observed {
             id: run_id.clone(),
@@ -234,6 +235,9 @@ impl Daemon {
         }
         self.warn_of(job, &known);
         self.publish(job);
+        if let Some(run) = self.slots.get(job).and_then(|slot| slot.run.as_ref()) {
+            self.tell_log(&run.spec);
+        }
         Ok(())
     }
 

@@ -124,6 +124,7 @@ impl Daemon {
             baseline: None,
         };
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)?;
+        self.tell_log(&spec);
         let recorded = dir.write_started(&started);
         drop(lock);
         if let Err(error) = recorded {

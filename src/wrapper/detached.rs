@@ -5,7 +5,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -190,10 +190,17 @@ fn open_output(
                     "the journal cannot be reached ({JOURNAL}: {error}): output goes to {}",
                     spec.log.display()
                 ));
-                open_log(&spec.log)
+                open_log(&spec.log).map(OwnedFd::from)
             }
         },
-        Output::File => open_log(&spec.log),
+        Output::File => {
+            let log = open_log(&spec.log)?;
+            // A disk that is full keeps nothing from starting.
+            if let Err(error) = mark(&log, spec) {
+                notes.push(format!("{} does not say where this run begins: {error}", spec.log.display()));
+            }
+            Ok(log.into())
+        }
     }
 }
 
@@ -206,7 +213,25 @@ fn open_journal(socket: &Path, job: &str) -> io::Result<OwnedFd> {
     Ok(stream.into())
 }
 
-fn open_log(path: &Path) -> Result<OwnedFd, StartError> {
+/// Writes where a run begins, as a line of its own.
+fn mark(mut log: &File, spec: &Spec) -> io::Result<()> {
+    let mut line = format!("-- run {}, started {} --\n", spec.run_id, clock::now().wall);
+    if log.metadata()?.len() > 0 && !ends_with_a_line(&spec.log)? {
+        line.insert(0, '\n');
+    }
+    log.write_all(line.as_bytes())
+}
+
+/// What the workload gets cannot be read: this is another descriptor.
+fn ends_with_a_line(path: &Path) -> io::Result<bool> {
+    let mut options = OpenOptions::new();
+    let log = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let mut last = [0];
+    log.read_exact_at(&mut last, log.metadata()?.len().saturating_sub(1))?;
+    Ok(last == *b"\n")
+}
+
+fn open_log(path: &Path) -> Result<File, StartError> {
     let failed = |error: io::Error| failed(Stage::Output, &format!("output file {}", path.display()), &error);
     if let Some(directory) = path.parent() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
@@ -222,7 +247,7 @@ fn open_log(path: &Path) -> Result<OwnedFd, StartError> {
     // The workload shares these flags, and does not expect this one.
     nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_APPEND))
         .map_err(|errno| failed(errno.into()))?;
-    Ok(file.into())
+    Ok(file)
 }
 
 /// Writes `exited.json`. An exit is never given up: a full disk is waited out. Only where the run

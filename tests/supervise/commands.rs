@@ -280,8 +280,23 @@ fn doctor_tries_every_constraint_and_leaves_nothing() {
         told["tried"].as_array().expect("a list").iter().find(|tried| !tried["controllers"].is_null());
     assert_eq!(offered.map_or("none".into(), |tried| tried["backend"].clone()), *chosen, "{told:#}");
 
+    // How logs are rotated here, and on which folder that was tried.
+    let folder = site.path("state/logs");
+    let means = ffrtmp::logs::rotate::try_out(&folder).expect("tried");
+    assert_eq!(told["logs"]["rotation"], serde_json::to_value(means).expect("JSON"), "{told:#}");
+    assert_eq!(told["logs"]["folder"], folder.to_str().expect("UTF-8"));
+    assert!(crate::harness::names(&folder).is_empty(), "nothing is left there");
+    let elsewhere = Site::new();
+    let told = elsewhere.json(&["doctor", "--json"]);
+    assert_eq!(
+        (&told["logs"]["rotation"], told["logs"]["reason"].is_string()),
+        (&Value::Null, true),
+        "{told:#}"
+    );
+
     let text = String::from_utf8(site.run(&["doctor"]).stdout).expect("text");
     assert!(text.contains("memory_limit") && text.contains("Tried from here"), "{text}");
+    assert!(text.contains(&format!("Logs in {}", folder.display())), "{text}");
     let mut left = Vec::new();
     left_by_doctor(Path::new("/sys/fs/cgroup"), &mut left);
     assert!(left.is_empty(), "{left:?}");

@@ -381,9 +381,10 @@ impl Site {
         assert!(!events(&report).iter().any(|event| event.contains("sent to pid")), "{report:#}");
     }
 
-    /// What the job printed.
+    /// What the job printed: its log without the lines that say where runs begin.
     pub fn output(&self, job: &str) -> String {
-        fs::read_to_string(self.path("state/logs").join(format!("{job}.log"))).unwrap_or_default()
+        let log = fs::read_to_string(self.path("state/logs").join(format!("{job}.log"))).unwrap_or_default();
+        log.split_inclusive('\n').filter(|line| !is_mark(line)).collect()
     }
 
     pub fn await_output(&self, job: &str, text: &str) {
@@ -484,6 +485,11 @@ impl Site {
         }
         found
     }
+}
+
+/// Whether a line of a log is the supervisor's own, where a run begins.
+pub fn is_mark(line: &str) -> bool {
+    line.starts_with("-- run ") && line.contains(", started ") && line.ends_with(" --\n")
 }
 
 /// What is in a folder, sorted.

@@ -17,6 +17,7 @@ mod faults;
 mod files;
 mod folders;
 mod killed;
+mod logs;
 mod media;
 mod notify;
 mod orphans;
