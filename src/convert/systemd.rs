@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::MARK;
 use super::command::{self, Part};
-use super::toml::{Draft, Item};
+use super::toml::{Draft, Item, MARK};
 use crate::model::ids::check_name;
 use crate::model::rlimit::{Resource, Unit as Counts};
 use crate::model::signal::Signal;

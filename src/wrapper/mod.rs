@@ -11,7 +11,9 @@ mod lost;
 mod messages;
 mod observe;
 pub mod ps;
+pub mod request;
 pub mod run;
+mod signals;
 
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
