@@ -11,8 +11,6 @@ use super::code::{Token, test_modules, tokens, without_tests};
 
 /// Files that are in a circle still. One that is not any more has to leave this list, so it only shrinks.
 const KNOWN: &[&str] = &[
-    "config/profiles.rs",
-    "config/resolve.rs",
     "linux/attach/mod.rs",
     "linux/attach/place.rs",
     "linux/cgroup/mod.rs",

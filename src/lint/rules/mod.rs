@@ -275,7 +275,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut found = 0;
         let mut seen = BTreeSet::new();
-        for folder in ["config", "lint"] {
+        for folder in ["config", "config/resolve", "lint"] {
             for file in fs::read_dir(root.join(folder)).expect("sources").flatten() {
                 let Ok(text) = fs::read_to_string(file.path()) else { continue };
                 let text = text.split("#[cfg(test)]").next().unwrap_or("");
