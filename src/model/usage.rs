@@ -86,7 +86,11 @@ impl Usage {
             io_read_bytes: self.io_read_bytes.max(process.io_read_bytes),
             io_write_bytes: self.io_write_bytes.max(process.io_write_bytes),
             // No process has any of its own.
-            ..*self
+            cpu_pressure_sec: self.cpu_pressure_sec,
+            memory_pressure_sec: self.memory_pressure_sec,
+            memory_pressure_full_sec: self.memory_pressure_full_sec,
+            io_pressure_sec: self.io_pressure_sec,
+            io_pressure_full_sec: self.io_pressure_full_sec,
         }
     }
 }
