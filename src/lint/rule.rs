@@ -1,8 +1,11 @@
 //! What a rule is: its texts, its examples, and what its check is given.
+//!
+//! Each file in `rules/` is one rule: what it says with [`rule!`], and the function that looks for it.
 
 use super::ffmpeg::Ffmpeg;
 use super::host::Host;
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::config::problem::Level;
+pub(super) use crate::config::problem::{At, KeyPath, Problem};
 use crate::config::resolve::Declared;
 use crate::config::schema::{FileKind, JobFile};
 use crate::model::job::{Exec, Job};
@@ -26,6 +29,36 @@ pub struct Rule {
     /// Who looks for it.
     pub check: Check,
 }
+
+/// Declares the rule of a file, as `RULE`: its code and how bad it is, what is wrong in one line, why that
+/// matters, what breaks it (`bad`) and how it should be (`good`). These are job files, or another kind of
+/// [`Example`], which is named. Then who looks for it, see [`Check`]: most often `Job(check)`; without that
+/// line it is the loader, in `config`.
+macro_rules! rule {
+    (
+        $code:literal $level:ident $summary:literal
+        because $explain:literal
+        $(bad $($bad_kind:ident)? $bad:literal)+
+        $(good $($good_kind:ident)? $good:literal)+
+        $(check $who:ident $(($check:path))?)?
+    ) => {
+        /// What this file is about.
+        pub static RULE: $crate::lint::rule::Rule = $crate::lint::rule::Rule {
+            code: $code,
+            level: $crate::config::problem::Level::$level,
+            summary: $summary,
+            explain: $explain,
+            bad: &[$($crate::lint::rule::rule!(@example $($bad_kind)? $bad)),+],
+            good: &[$($crate::lint::rule::rule!(@example $($good_kind)? $good)),+],
+            check: $crate::lint::rule::rule!(@check $($who $(($check))?)?),
+        };
+    };
+    (@example $text:literal) => { $crate::lint::rule::Example::Job($text) };
+    (@example $kind:ident $text:literal) => { $crate::lint::rule::Example::$kind($text) };
+    (@check) => { $crate::lint::rule::Check::Loader };
+    (@check $who:ident $(($check:path))?) => { $crate::lint::rule::Check::$who $(($check))? };
+}
+pub(super) use rule;
 
 /// A file that shows a rule.
 #[derive(Debug)]

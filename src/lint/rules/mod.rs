@@ -1,9 +1,9 @@
-//! The rules: one file for each code, with its reason, examples that a test runs, and its check.
+//! The rules: one file for each code, with its reason, examples that a test runs, and its check. A new one is a
+//! file and a line below.
 
 use std::fmt::Write as _;
 
-pub use super::rule::{Check, Context, Example, Rule};
-pub(super) use super::rule::{argument, value};
+use super::rule::{Example, Rule};
 use crate::config::problem::Level;
 use crate::config::suggest::nearest;
 
@@ -194,7 +194,7 @@ mod tests {
     use crate::config::schema::FileKind;
     use crate::lint::check::{check_job, check_profiles, check_supervisor};
     use crate::lint::host::Host;
-    use crate::lint::rule::Facts;
+    use crate::lint::rule::{Check, Context, Facts};
     use crate::model::zones::Zones;
 
     const FACTS: Facts = Facts { cores: 4, mode: Some(0o644), zones: Zones::BUILT_IN };
