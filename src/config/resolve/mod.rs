@@ -1,8 +1,8 @@
 //! PURE: from raw files to jobs. Values are read into layers, layers are laid over each other
 //! (profiles from left to right, then the job), and what is still open gets its default.
 //!
-//! A file for each table of a job file says how it is read ([`reader`]), what one [`layer`] of it laid over
-//! another gives, and its defaults. [`template`] makes several jobs of one file, [`job`] puts one together.
+//! A file for each table of a job file says how it is read (`reader`), what one `layer` of it laid over
+//! another gives, and its defaults. `template` makes several jobs of one file, `job` puts one together.
 
 mod attach;
 mod constraints;
