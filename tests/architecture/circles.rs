@@ -3,7 +3,8 @@
 //!
 //! A file uses another where a path in its code leads to an item in it. Declaring a module is no use of it. A
 //! path through a module that re-exports leads to where the item is defined, so a `mod.rs` that only declares
-//! and re-exports is in no circle. Methods are not seen: they are called without a path.
+//! and re-exports is in no circle. Methods have no path: of these one is seen that a file calls on `self` and that
+//! another file adds to the file's own type.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ const KNOWN: &[&str] = &[
     "supervisor/alarms.rs",
     "supervisor/attach.rs",
     "supervisor/daemon.rs",
+    "supervisor/execute.rs",
     "supervisor/inbox.rs",
     "supervisor/orphans.rs",
     "supervisor/run.rs",
@@ -74,6 +76,17 @@ fn circles_are_seen() {
     assert_eq!(code("mod a; pub use a::A; pub struct M;"), none);
     assert_eq!(code("mod a; pub use a::A; pub struct M(A);"), ["m/a.rs m/mod.rs"]);
     assert_eq!(code("mod a; pub struct M; fn f() { a::A }"), ["m/a.rs m/mod.rs"]);
+    // Methods that another file adds to a type, and that are called where the type is.
+    let methods = |own| {
+        found(&[
+            ("lib.rs", "mod t; mod more;"),
+            ("t.rs", own),
+            ("more.rs", "use crate::t::T; impl T { fn one() -> impl Copy {} fn more(&self) {} }"),
+        ])
+    };
+    assert_eq!(methods("struct T; impl T { fn f(&self) { self.more() } }"), ["more.rs t.rs"]);
+    assert_eq!(methods("struct T; impl T { fn f(&self) { self.less() } fn less(&self) {} }"), none);
+    assert_eq!(methods("struct T; impl T { fn f(&self) { self.x.more() } }"), none, "of another type");
     let nested = [("lib.rs", "mod a;"), ("a.rs", "mod b; fn f() { b::g() }"), ("a/b.rs", "use super::f;")];
     assert_eq!(found(&nested), ["a.rs a/b.rs"]);
 }
@@ -88,6 +101,10 @@ struct File {
     names: BTreeMap<String, Vec<String>>,
     /// What its code names.
     used: Vec<Vec<String>>,
+    /// The methods that it defines: the path of the type, and the name.
+    methods: Vec<(Vec<String>, String)>,
+    /// The methods that it calls on `self`.
+    called: BTreeSet<String>,
 }
 
 /// Every group of files that use each other, sorted.
@@ -138,7 +155,15 @@ impl<'a> Crate<'a> {
     /// The other files with items that a file names.
     fn uses(&self, name: &str, file: &File) -> BTreeSet<&'a str> {
         let used = file.used.iter().filter_map(|path| self.find(file, path, 0));
-        used.filter(|used| *used != name).collect()
+        let added = self.files.iter().filter(|(_, other)| {
+            let is_called = |(of, method): &(Vec<String>, String)| {
+                file.called.contains(method)
+                    && !file.methods.iter().any(|(_, own)| own == method)
+                    && self.find(other, of, 0) == Some(name)
+            };
+            other.methods.iter().any(is_called)
+        });
+        used.chain(added.map(|(other, _)| *other)).filter(|used| *used != name).collect()
     }
 
     /// The file of the item that a path means in a file; none outside of the crate, and none for a module.
@@ -185,17 +210,21 @@ fn read(name: &str, tokens: &[Token], modules: &BTreeMap<Vec<String>, &str>) -> 
         .filter(|other| other.len() == module.len() + 1 && other.starts_with(&module))
         .filter_map(|other| other.last().cloned())
         .collect();
-    let mut file = File { children, names: BTreeMap::new(), used: Vec::new(), module };
+    let (names, used, methods, called) = (BTreeMap::new(), Vec::new(), Vec::new(), BTreeSet::new());
+    let mut file = File { children, names, used, methods, called, module };
     let text = |n: usize| tokens.get(n).map_or("", |token: &Token| token.text.as_str());
     // Where the code stands: in the file's own module, or in one that is written out in it.
     let (mut here, mut braces, mut depth) = (file.module.clone(), Vec::new(), 0);
     let (mut handed_on, mut others) = (Vec::new(), BTreeSet::new());
+    // The type that methods are defined for, and how deep they stand.
+    let mut methods_of: Option<(Vec<String>, usize)> = None;
     let mut i = 0;
     while i < tokens.len() {
         match text(i) {
             "{" => depth += 1,
             "}" => {
                 depth -= 1;
+                methods_of = methods_of.filter(|(_, inside)| *inside <= depth);
                 if braces.last() == Some(&depth) {
                     braces.pop();
                     here.pop();
@@ -223,6 +252,14 @@ fn read(name: &str, tokens: &[Token], modules: &BTreeMap<Vec<String>, &str>) -> 
                 }
                 continue;
             }
+            "impl" if i == 0 || matches!(text(i - 1), "}" | ";" | "]" | "unsafe") => {
+                methods_of = type_of(&tokens, i).map(|of| (of, depth + 1))
+            }
+            "fn" if methods_of.as_ref().is_some_and(|(_, inside)| *inside == depth) => {
+                let of = methods_of.iter().map(|(of, _)| absolute(&here, of.clone()));
+                file.methods.extend(of.map(|of| (of, text(i + 1).to_owned())));
+            }
+            "self" if text(i + 1) == "." => drop(file.called.insert(text(i + 2).into())),
             // In a macro, a module whose name is filled in: any of those below.
             "$" if text(i + 2) == "::" => {
                 file.used.extend(file.children.iter().map(|child| vec![child.clone(), text(i + 3).into()]));
@@ -243,6 +280,27 @@ fn read(name: &str, tokens: &[Token], modules: &BTreeMap<Vec<String>, &str>) -> 
     // What is handed on is used where the code names it, too.
     file.used.extend(handed_on.into_iter().filter(|(name, _)| others.contains(name)).map(|(_, path)| path));
     file
+}
+
+/// The type of the `impl` at `i`; none where that is of a trait.
+fn type_of(tokens: &[Token], i: usize) -> Option<Vec<String>> {
+    let head: Vec<&str> =
+        tokens[i + 1..].iter().map(|token| token.text.as_str()).take_while(|text| *text != "{").collect();
+    let is_name = |text: &&&str| text.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    // Behind its own parameters.
+    let (mut depth, mut at) = (0, 0);
+    for (n, text) in head.iter().enumerate() {
+        match *text {
+            "<" => depth += 1,
+            ">" => depth -= 1,
+            _ if depth > 0 => {}
+            _ => break,
+        }
+        at = n + 1;
+    }
+    let path = head.get(at..)?.iter().take_while(|text| is_name(text) || **text == "::");
+    let path: Vec<String> = path.filter(|text| **text != "::").map(|text| (*text).to_owned()).collect();
+    (!head.contains(&"for") && !path.is_empty()).then_some(path)
 }
 
 /// The path from the root of the crate on, where it begins with `self` or `super`.

@@ -50,7 +50,19 @@ pub(super) fn texts(attach: &mut Attach, change: &mut dyn FnMut(&mut String)) {
         Target::Pid(_) => {}
         Target::PidFile(file) => change_path(file, change),
         Target::Match(fit) => {
-            let Match { name, exe, args, user, parent, working_dir, cgroup, unit, not, .. } = &mut **fit;
+            let Match {
+                name,
+                exe,
+                args,
+                user,
+                parent,
+                working_dir,
+                cgroup,
+                unit,
+                not,
+                min_runtime: _,
+                max_runtime: _,
+            } = &mut **fit;
             let paths = [&mut not.exe, &mut not.working_dir];
             for path in exe.iter_mut().chain(working_dir).chain(paths.into_iter().flatten()) {
                 change_path(path, change);

@@ -111,11 +111,12 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
 impl Layer {
     /// Applies a change to every text in which `%i` and `%n` have a meaning.
     pub(super) fn texts(&mut self, change: &mut dyn FnMut(&mut String)) {
-        self.exec.texts(change);
-        if let Some(attach) = &mut self.attach {
+        let Self { exec, attach, tags, description, .. } = self;
+        exec.texts(change);
+        if let Some(attach) = attach {
             attach::texts(attach, change);
         }
-        self.tags.values_mut().chain(&mut self.description).for_each(change);
+        tags.values_mut().chain(description).for_each(change);
     }
 
     /// The regular expressions in it, and where they stand.
