@@ -9,6 +9,7 @@
 
 mod interrupt;
 mod limits;
+mod peers;
 mod process;
 mod scenarios;
 mod stage;
@@ -85,6 +86,8 @@ enum Scenario {
     Growth,
     /// What `ffrtmp run` and `ffrtmp attach` add
     CommandLine,
+    /// Other supervisors: kills, starts, memory, idle CPU, restarts
+    Peers,
 }
 
 /// What all scenarios need to know.
@@ -145,17 +148,19 @@ fn main() -> ExitCode {
     let rest: Vec<OsString> = arguments.collect();
     match rest.split_first() {
         Some((name, rest)) if name == workload::COMMAND => hidden(workload::run(began, rest)),
-        Some((name, rest)) if name == stage::DAEMON_COMMAND => hidden(stage::become_daemon(rest)),
+        Some((name, rest)) if name == stage::DAEMON_COMMAND => {
+            hidden(stage::become_daemon(rest).map(|()| ExitCode::SUCCESS))
+        }
         Some((name, rest)) if name == scenarios::validate::PARSE_COMMAND => {
-            hidden(scenarios::validate::parse_all(rest))
+            hidden(scenarios::validate::parse_all(rest).map(|()| ExitCode::SUCCESS))
         }
         _ => bench(&Arguments::parse()),
     }
 }
 
-fn hidden(result: anyhow::Result<()>) -> ExitCode {
+fn hidden(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -250,6 +255,9 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     if wanted(Scenario::CommandLine) {
         results.add("command-line", scenarios::command_line::measure(&bench));
+    }
+    if wanted(Scenario::Peers) {
+        results.add_peers(scenarios::peers::measure(&bench));
     }
     // Half a run is no result, and is not to replace a whole one.
     interrupt::check()?;

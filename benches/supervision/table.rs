@@ -8,6 +8,7 @@ use anyhow::Context;
 use ffrtmp::model::constraints::Backend;
 use serde::Serialize;
 
+use crate::scenarios::peers::{Field, Standing, Survival, Telling};
 use crate::stats::Summary;
 use crate::{Bench, Binaries};
 
@@ -155,7 +156,7 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 6] {
-        let dash = || "–".to_string();
+        let dash = || DASH.to_string();
         let with_unit = |value: f64| format!("{} {}", short(value), self.unit);
         let reference = match (self.figure(self.reference.as_ref()), self.reference_name) {
             (Some(value), name) => format!("{} ({name})", with_unit(value)),
@@ -176,6 +177,100 @@ impl Row {
             self.met().map_or_else(dash, |met| if met { "yes" } else { "NO" }.into()),
         ]
     }
+}
+
+/// Prints rows of cells below each other.
+fn print_table<const N: usize>(head: &[String; N], rows: impl Iterator<Item = [String; N]>) {
+    let cells: Vec<_> = std::iter::once(head.clone()).chain(rows).collect();
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
+    for (index, row) in cells.iter().enumerate() {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        println!("| {} |", padded.join(" | "));
+        if index == 0 {
+            println!("|{}|", widths.map(|width| "-".repeat(width + 2)).join("|"));
+        }
+    }
+}
+
+impl Field {
+    /// One row a supervisor; every figure is the median of its samples.
+    fn print(&self) {
+        let head = [
+            "supervisor",
+            "manager killed",
+            "helper killed",
+            "exit in between",
+            "SIGTERM",
+            "200 jobs",
+            "1,000 jobs",
+            "memory",
+            "idle CPU",
+            "restart",
+        ];
+        let spawns = [&self.spawn_few_s, &self.spawn_many_s].map(Option::as_ref);
+        let mut reference = std::array::from_fn(|_| DASH.to_owned());
+        reference[0] = "posix_spawn, no supervisor".into();
+        reference[5] = figure(spawns[0], "s");
+        reference[6] = figure(spawns[1], "s");
+        let here = self.supervisors.iter().filter(|standing| standing.missing.is_none());
+        let rows = here.map(|standing| standing.cells(spawns));
+        print_table(&head.map(String::from), std::iter::once(reference).chain(rows));
+        for Standing { name, missing, notes, .. } in &self.supervisors {
+            if let Some(why) = missing {
+                println!("{name}: not here: {why}");
+            }
+            notes.iter().for_each(|note| println!("{name}: {note}"));
+        }
+    }
+}
+
+impl Standing {
+    fn cells(&self, [few, many]: [Option<&Summary>; 2]) -> [String; 10] {
+        let survival = |survival: Option<Survival>| match survival {
+            None => DASH.into(),
+            Some(Survival { copies: 1, same_pid: true }) => "same process".into(),
+            Some(Survival { copies: 1, same_pid: false }) => "new process".into(),
+            Some(Survival { copies, .. }) => format!("{copies} copies"),
+        };
+        let time = |ours: &Option<Summary>, spawn: Option<&Summary>| match (ours, spawn) {
+            (Some(ours), Some(spawn)) if spawn.median > 0.0 => {
+                format!("{} s ({} x)", short(ours.median), short(ours.median / spawn.median))
+            }
+            _ => figure(ours.as_ref(), "s"),
+        };
+        [
+            format!("{} {}", self.name, self.version.as_deref().unwrap_or_default()).trim_end().into(),
+            survival(self.manager_killed),
+            survival(self.helper_killed),
+            match self.exit_between {
+                None => DASH,
+                Some(Telling::Told) => "told",
+                Some(Telling::Lost) => "lost",
+                Some(Telling::NeverTold) => "never told",
+            }
+            .into(),
+            match self.outlives_sigterm {
+                None => DASH,
+                Some(true) => "job lives",
+                Some(false) => "job ends",
+            }
+            .into(),
+            time(&self.few_s, few),
+            time(&self.many_s, many),
+            figure(self.memory_mib.as_ref(), "MiB"),
+            self.idle_percent.as_ref().map_or_else(|| DASH.into(), |idle| format!("{:.2} %", idle.median)),
+            figure(self.restart_ms.as_ref(), "ms"),
+        ]
+    }
+}
+
+/// In a cell without a figure.
+const DASH: &str = "–";
+
+fn figure(summary: Option<&Summary>, unit: &str) -> String {
+    summary.map_or_else(|| DASH.into(), |summary| format!("{} {unit}", short(summary.median)))
 }
 
 /// Three significant digits.
@@ -247,6 +342,9 @@ pub struct Results {
     quick: bool,
     host: Host,
     rows: Vec<Row>,
+    /// Other supervisors, and ours among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Field>,
     /// Scenario and reason.
     failures: BTreeMap<&'static str, String>,
 }
@@ -259,6 +357,7 @@ impl Results {
             quick: bench.quick,
             host: Host::new(bench),
             rows: Vec::new(),
+            peers: None,
             failures: BTreeMap::new(),
         }
     }
@@ -267,11 +366,21 @@ impl Results {
     pub fn add(&mut self, scenario: &'static str, rows: anyhow::Result<Vec<Row>>) {
         match rows {
             Ok(rows) => self.rows.extend(rows),
-            Err(error) => {
-                eprintln!("bench: {scenario} could not be measured: {error:#}");
-                self.failures.insert(scenario, format!("{error:#}"));
-            }
+            Err(error) => self.fail(scenario, &error),
         }
+    }
+
+    /// Takes what was measured of other supervisors.
+    pub fn add_peers(&mut self, peers: anyhow::Result<Field>) {
+        match peers {
+            Ok(peers) => self.peers = Some(peers),
+            Err(error) => self.fail("peers", &error),
+        }
+    }
+
+    fn fail(&mut self, scenario: &'static str, error: &anyhow::Error) {
+        eprintln!("bench: {scenario} could not be measured: {error:#}");
+        self.failures.insert(scenario, format!("{error:#}"));
     }
 
     /// Whether every scenario could be measured.
@@ -299,28 +408,20 @@ impl Results {
         println!("measuring; this takes some minutes\n");
     }
 
-    /// Prints the table, in Markdown.
+    /// Prints the tables, in Markdown.
     pub fn print(&self) {
-        let head = ["what", "ours", "reference", "ratio", "aim", "met"].map(String::from);
-        let cells: Vec<_> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
-        let widths: Vec<usize> = (0..6)
-            .map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
-            .collect();
-        for (index, row) in cells.iter().enumerate() {
-            let padded: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-            println!("| {} |", padded.join(" | "));
-            if index == 0 {
-                println!(
-                    "|{}|",
-                    widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|")
-                );
-            }
+        if !self.rows.is_empty() {
+            let head = ["what", "ours", "reference", "ratio", "aim", "met"].map(String::from);
+            print_table(&head, self.rows.iter().map(Row::cells));
         }
         for row in &self.rows {
             if let Some(note) = &row.note {
                 println!("{}: {note}", row.title());
             }
+        }
+        if let Some(peers) = &self.peers {
+            println!();
+            peers.print();
         }
         for (scenario, reason) in &self.failures {
             println!("NOT MEASURED: {scenario}: {reason}");
