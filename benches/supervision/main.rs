@@ -142,7 +142,8 @@ impl Binaries {
 fn main() -> ExitCode {
     let began = workload::now();
     let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| name == workload::SERVICE_NAME) {
+    let name = arguments.next().unwrap_or_default();
+    if Path::new(&name).file_name().is_some_and(|name| name == workload::SERVICE_NAME) {
         return hidden(workload::run_as_service(began));
     }
     let rest: Vec<OsString> = arguments.collect();

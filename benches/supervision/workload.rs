@@ -21,8 +21,8 @@ use nix::time::{ClockId, clock_gettime};
 
 /// The hidden command: `__workload DIR LIFE ID`.
 pub const COMMAND: &str = "__workload";
-/// What runsv and s6-supervise call their services, which get no arguments of ours.
-pub const SERVICE_NAME: &str = "./run";
+/// What runsv and s6-supervise call their services, which get no arguments of ours: `./run`, and `run`.
+pub const SERVICE_NAME: &str = "run";
 /// A service's own file that says `LIFE ID`; without it the service stays, and its number is 0.
 pub const SERVICE_JOB: &str = "job";
 /// Who runs services, as the kernel names them (proc_pid_comm(5)).

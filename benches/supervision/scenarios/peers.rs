@@ -2,6 +2,7 @@
 //! many jobs take to start, and what they cost while nothing happens.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,12 +23,14 @@ use crate::{Bench, interrupt};
 pub const FEW: usize = 200;
 /// How many there are where only their start is.
 pub const MANY: usize = 1000;
-/// How long all of them may take to start, and a job to start again. Who needs longer gets no figure.
+/// How long all of them may take to start. Who needs longer gets no figure.
 const START: Duration = Duration::from_secs(60);
+/// How long one job may take to start, to end, or to start again.
+const ONE: Duration = Duration::from_secs(20);
 /// From a start until what belongs to it is done.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: Duration = Duration::from_secs(1);
 /// How long a second copy, or word of an exit, is waited for. runsvdir looks every 5 s.
-const WATCH: Duration = Duration::from_secs(8);
+const WATCH: Duration = Duration::from_secs(7);
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A job after a process of its supervisor was killed.
@@ -105,6 +108,13 @@ struct Contender {
     restart: Vec<f64>,
 }
 
+/// A manager with one job.
+struct Started {
+    command: Vec<OsString>,
+    manager: i32,
+    workload: i32,
+}
+
 impl Contender {
     fn new(peer: Peer, program: PathBuf, version: Option<String>) -> Self {
         let standing = Standing { name: peer.name, version, ..Standing::default() };
@@ -131,12 +141,13 @@ impl Contender {
         stage.daemon(&command, self.peer.stop)
     }
 
-    /// The same with one job, which runs and has come to rest. Gives the pids of manager and workload.
-    fn start_one(&self, stage: &mut Stage, life: Life) -> anyhow::Result<(i32, i32)> {
-        let (manager, _) = self.start(stage, life, 1)?;
-        let workload = one(&stage.wait_for(1, false, START)?)?;
+    /// Starts the manager with one job, which runs and has come to rest.
+    fn start_one(&self, stage: &mut Stage, life: Life) -> anyhow::Result<Started> {
+        let command = (self.peer.prepare)(stage, &self.program, life, 1)?;
+        let (manager, _) = stage.daemon(&command, self.peer.stop)?;
+        let workload = one(&stage.wait_for(1, false, ONE)?)?;
         interrupt::sleep(SETTLE)?;
-        Ok((manager, workload))
+        Ok(Started { command, manager, workload })
     }
 
     /// Takes what was measured, or notes why it was not.
@@ -155,7 +166,8 @@ impl Contender {
         }
     }
 
-    fn kills(&mut self, bench: &Bench) -> anyhow::Result<()> {
+    /// All that takes one job.
+    fn alone(&mut self, bench: &Bench) -> anyhow::Result<()> {
         let measured = self.kill_manager(bench);
         self.standing.manager_killed = self.take("manager killed", measured)?;
         let measured = self.kill_helper(bench);
@@ -164,21 +176,23 @@ impl Contender {
         self.standing.exit_between = self.take("exit in between", measured)?;
         let measured = self.terminate(bench);
         self.standing.outlives_sigterm = self.take("SIGTERM", measured)?;
+        let measured = self.restarts(bench);
+        self.restart = self.take("restart", measured)?.unwrap_or_default();
         Ok(())
     }
 
     fn kill_manager(&self, bench: &Bench) -> anyhow::Result<Survival> {
         let mut stage = Stage::new(bench)?;
-        let (_, workload) = self.start_one(&mut stage, Life::Stay)?;
+        let Started { command, workload, .. } = self.start_one(&mut stage, Life::Stay)?;
         stage.end_daemons(Signal::SIGKILL);
-        self.start(&mut stage, Life::Stay, 1)?;
+        stage.daemon(&command, self.peer.stop)?;
         watch(&mut stage, workload)
     }
 
     /// None where the workload's parent is the manager.
     fn kill_helper(&self, bench: &Bench) -> anyhow::Result<Option<Survival>> {
         let mut stage = Stage::new(bench)?;
-        let (manager, workload) = self.start_one(&mut stage, Life::Stay)?;
+        let Started { manager, workload, .. } = self.start_one(&mut stage, Life::Stay)?;
         let helper = Stat::read(workload)?.parent;
         if helper == manager {
             return Ok(None);
@@ -192,17 +206,17 @@ impl Contender {
 
     fn exit_between(&self, bench: &Bench) -> anyhow::Result<Telling> {
         let mut stage = Stage::new(bench)?;
-        let (_, workload) = self.start_one(&mut stage, Life::Fail)?;
-        stage.let_fail(workload, START)?;
+        let Started { workload, .. } = self.start_one(&mut stage, Life::Fail)?;
+        stage.let_fail(workload, ONE)?;
         if !self.tells(stage.path())? {
             return Ok(Telling::NeverTold);
         }
         drop(stage);
         let mut stage = Stage::new(bench)?;
-        let (_, workload) = self.start_one(&mut stage, Life::Fail)?;
+        let Started { command, workload, .. } = self.start_one(&mut stage, Life::Fail)?;
         stage.end_daemons(Signal::SIGKILL);
-        stage.let_fail(workload, START)?;
-        self.start(&mut stage, Life::Fail, 1)?;
+        stage.let_fail(workload, ONE)?;
+        stage.daemon(&command, self.peer.stop)?;
         Ok(if self.tells(stage.path())? { Telling::Told } else { Telling::Lost })
     }
 
@@ -222,28 +236,25 @@ impl Contender {
 
     fn terminate(&self, bench: &Bench) -> anyhow::Result<bool> {
         let mut stage = Stage::new(bench)?;
-        let (_, workload) = self.start_one(&mut stage, Life::Stay)?;
+        let Started { workload, .. } = self.start_one(&mut stage, Life::Stay)?;
         stage.end_daemons(Signal::SIGTERM);
         interrupt::sleep(SETTLE)?;
         Ok(is_alive(workload))
     }
 
     fn few(&mut self, bench: &Bench) -> anyhow::Result<()> {
-        let measured = self.crowd(bench);
+        let first = self.few.is_empty();
+        let measured = self.crowd(bench, first);
         if let Some((seconds, memory, idle)) = self.take("200 jobs", measured)? {
             self.few.push(seconds);
             self.memory.push(memory);
-            self.idle.push(idle);
-        }
-        let measured = self.restarts(bench);
-        if let Some(restarts) = self.take("restart", measured)? {
-            self.restart.extend(restarts);
+            self.idle.extend(idle);
         }
         Ok(())
     }
 
-    /// Seconds until all run; then memory and CPU of all processes that are no workloads.
-    fn crowd(&self, bench: &Bench) -> anyhow::Result<(f64, f64, f64)> {
+    /// Seconds until all run; then memory, and CPU if it is wanted, of all processes that are no workloads.
+    fn crowd(&self, bench: &Bench, idle: bool) -> anyhow::Result<(f64, f64, Option<f64>)> {
         let mut stage = Stage::new(bench)?;
         let (_, before) = self.start(&mut stage, Life::Stay, FEW)?;
         let checkins = stage.wait_for(FEW, false, START)?;
@@ -253,6 +264,9 @@ impl Contender {
         let theirs: Vec<i32> =
             process::descendants().into_iter().filter(|pid| !workloads.contains(pid)).collect();
         let memory: f64 = theirs.iter().map(|&pid| pss_kb(pid)).sum::<Result<_, _>>()?;
+        if !idle {
+            return Ok((seconds, memory / 1024.0, None));
+        }
         let activity = || {
             theirs
                 .iter()
@@ -262,7 +276,7 @@ impl Contender {
         interrupt::sleep(if bench.quick { SETTLE } else { IDLE })?;
         #[allow(clippy::cast_precision_loss)] // far below 2^52
         let busy = activity()?.since(earlier).nanos as f64 / 1e9;
-        Ok((seconds, memory / 1024.0, busy / began.elapsed().as_secs_f64() * 100.0))
+        Ok((seconds, memory / 1024.0, Some(busy / began.elapsed().as_secs_f64() * 100.0)))
     }
 
     fn restarts(&self, bench: &Bench) -> anyhow::Result<Vec<f64>> {
@@ -323,7 +337,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Field> {
         }
     }
     for contender in &mut contenders {
-        contender.kills(bench)?;
+        contender.alone(bench)?;
     }
     let (mut spawn_few, mut spawn_many) = (Vec::new(), Vec::new());
     // They take turns, so that other work on the machine is not all at the expense of one.
@@ -371,11 +385,11 @@ fn one(checkins: &[CheckIn]) -> anyhow::Result<i32> {
     }
 }
 
-/// Sees which workloads of the one job run after a while, `first` being the one that ran before.
+/// Sees which workloads of the one job run after a while, or once there are two, `first` being the one that ran before.
 fn watch(stage: &mut Stage, first: i32) -> anyhow::Result<Survival> {
     let mut pids = HashSet::from([first]);
     let deadline = Instant::now() + WATCH;
-    while Instant::now() < deadline {
+    while Instant::now() < deadline && pids.iter().filter(|&&pid| is_alive(pid)).count() < 2 {
         pids.extend(stage.checkins()?.iter().map(|checkin| checkin.pid));
         interrupt::sleep(Duration::from_millis(20))?;
     }
