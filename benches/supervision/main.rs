@@ -7,6 +7,7 @@
 //! The same program is also the workload, the launcher of daemons and the bare TOML parser: hidden
 //! commands, so that the bench needs no second program and no shell.
 
+mod field;
 mod interrupt;
 mod limits;
 mod peers;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use ffrtmp::model::constraints::Backend;
 use serde::Serialize;
 
-use crate::scenarios::peers::{Field, Standing, Survival, Telling};
+use crate::field::Field;
 use crate::stats::Summary;
 use crate::{Bench, Binaries};
 
@@ -180,7 +180,7 @@ impl Row {
 }
 
 /// Prints rows of cells below each other.
-fn print_table<const N: usize>(head: &[String; N], rows: impl Iterator<Item = [String; N]>) {
+pub fn print_table<const N: usize>(head: &[String; N], rows: impl Iterator<Item = [String; N]>) {
     let cells: Vec<_> = std::iter::once(head.clone()).chain(rows).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: [usize; N] = std::array::from_fn(width);
@@ -194,87 +194,16 @@ fn print_table<const N: usize>(head: &[String; N], rows: impl Iterator<Item = [S
     }
 }
 
-impl Field {
-    /// One row a supervisor; every figure is the median of its samples.
-    fn print(&self) {
-        let head = [
-            "supervisor",
-            "manager killed",
-            "helper killed",
-            "exit in between",
-            "SIGTERM",
-            "200 jobs",
-            "1,000 jobs",
-            "memory",
-            "idle CPU",
-            "restart",
-        ];
-        let spawns = [&self.spawn_few_s, &self.spawn_many_s].map(Option::as_ref);
-        let mut reference = std::array::from_fn(|_| DASH.to_owned());
-        reference[0] = "posix_spawn, no supervisor".into();
-        reference[5] = figure(spawns[0], "s");
-        reference[6] = figure(spawns[1], "s");
-        let here = self.supervisors.iter().filter(|standing| standing.missing.is_none());
-        let rows = here.map(|standing| standing.cells(spawns));
-        print_table(&head.map(String::from), std::iter::once(reference).chain(rows));
-        for Standing { name, missing, notes, .. } in &self.supervisors {
-            if let Some(why) = missing {
-                println!("{name}: not here: {why}");
-            }
-            notes.iter().for_each(|note| println!("{name}: {note}"));
-        }
-    }
-}
-
-impl Standing {
-    fn cells(&self, [few, many]: [Option<&Summary>; 2]) -> [String; 10] {
-        let survival = |survival: Option<Survival>| match survival {
-            None => DASH.into(),
-            Some(Survival { copies: 1, same_pid: true }) => "same process".into(),
-            Some(Survival { copies: 1, same_pid: false }) => "new process".into(),
-            Some(Survival { copies, .. }) => format!("{copies} copies"),
-        };
-        let time = |ours: &Option<Summary>, spawn: Option<&Summary>| match (ours, spawn) {
-            (Some(ours), Some(spawn)) if spawn.median > 0.0 => {
-                format!("{} s ({} x)", short(ours.median), short(ours.median / spawn.median))
-            }
-            _ => figure(ours.as_ref(), "s"),
-        };
-        [
-            format!("{} {}", self.name, self.version.as_deref().unwrap_or_default()).trim_end().into(),
-            survival(self.manager_killed),
-            survival(self.helper_killed),
-            match self.exit_between {
-                None => DASH,
-                Some(Telling::Told) => "told",
-                Some(Telling::Lost) => "lost",
-                Some(Telling::NeverTold) => "never told",
-            }
-            .into(),
-            match self.outlives_sigterm {
-                None => DASH,
-                Some(true) => "job lives",
-                Some(false) => "job ends",
-            }
-            .into(),
-            time(&self.few_s, few),
-            time(&self.many_s, many),
-            figure(self.memory_mib.as_ref(), "MiB"),
-            self.idle_percent.as_ref().map_or_else(|| DASH.into(), |idle| format!("{:.2} %", idle.median)),
-            figure(self.restart_ms.as_ref(), "ms"),
-        ]
-    }
-}
-
 /// In a cell without a figure.
-const DASH: &str = "–";
+pub const DASH: &str = "–";
 
-fn figure(summary: Option<&Summary>, unit: &str) -> String {
+/// The median with its unit.
+pub fn figure(summary: Option<&Summary>, unit: &str) -> String {
     summary.map_or_else(|| DASH.into(), |summary| format!("{} {unit}", short(summary.median)))
 }
 
 /// Three significant digits.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 100.0 || v == 0.0 => 0,
         v if v >= 10.0 => 1,

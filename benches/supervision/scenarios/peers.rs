@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Serialize;
 
+use crate::field::{FEW, Field, MANY, Standing, Survival, Telling};
 use crate::peers::{self, PEERS, Peer};
 use crate::process::{self, Activity, Stat, is_alive, pss_kb};
 use crate::stage::Stage;
@@ -19,10 +19,6 @@ use crate::stats::{Summary, millis};
 use crate::workload::{CheckIn, Life};
 use crate::{Bench, interrupt};
 
-/// How many jobs there are where memory and CPU are measured.
-pub const FEW: usize = 200;
-/// How many there are where only their start is.
-pub const MANY: usize = 1000;
 /// How long all of them may take to start. Who needs longer gets no figure.
 const START: Duration = Duration::from_secs(60);
 /// How long one job may take to start, to end, or to start again.
@@ -32,69 +28,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// How long a second copy, or word of an exit, is waited for. runsvdir looks every 5 s.
 const WATCH: Duration = Duration::from_secs(7);
 const IDLE: Duration = Duration::from_secs(10);
-
-/// A job after a process of its supervisor was killed.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Survival {
-    /// How many of its workloads run.
-    pub copies: usize,
-    /// The one that ran before is among them.
-    pub same_pid: bool,
-}
-
-/// Whether an exit code is told that a workload had while no manager lived.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Telling {
-    /// By the next manager, or by a helper that lived.
-    Told,
-    /// It is nowhere.
-    Lost,
-    /// It is nowhere either where the manager lives.
-    NeverTold,
-}
-
-/// What was measured of one supervisor.
-#[derive(Debug, Default, Serialize)]
-pub struct Standing {
-    /// As its users call it.
-    pub name: &'static str,
-    /// As it calls it.
-    pub version: Option<String>,
-    /// Why nothing was measured.
-    pub missing: Option<String>,
-    /// SIGKILL of the manager, which then is started again.
-    pub manager_killed: Option<Survival>,
-    /// SIGKILL of the helper that has one job; none where there is no such process.
-    pub helper_killed: Option<Survival>,
-    /// An exit after SIGKILL of the manager, before it is started again.
-    pub exit_between: Option<Telling>,
-    /// Whether the job runs on when the manager has ended by SIGTERM.
-    pub outlives_sigterm: Option<bool>,
-    /// Seconds from the start of the manager until the last of [`FEW`] workloads runs.
-    pub few_s: Option<Summary>,
-    /// The same of [`MANY`].
-    pub many_s: Option<Summary>,
-    /// PSS in MiB of manager and helpers with [`FEW`] jobs.
-    pub memory_mib: Option<Summary>,
-    /// Their CPU time while nothing happens, as percent of a core.
-    pub idle_percent: Option<Summary>,
-    /// Milliseconds from a workload's last act to the first of the next.
-    pub restart_ms: Option<Summary>,
-    /// What could not be measured, and why.
-    pub notes: Vec<String>,
-}
-
-/// All of them.
-#[derive(Debug, Serialize)]
-pub struct Field {
-    /// Seconds that so many bare posix_spawn take: the reference.
-    pub spawn_few_s: Option<Summary>,
-    /// The same of [`MANY`].
-    pub spawn_many_s: Option<Summary>,
-    /// Ours first.
-    pub supervisors: Vec<Standing>,
-}
 
 /// One that is here, and what was measured of it.
 struct Contender {
