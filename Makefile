@@ -46,7 +46,7 @@ lint: ## formatting, clippy, licences and sources of the dependencies
 fmt: ## format the code
 	@scripts/fmt
 
-bench: release ## measure the release build beside its references; ARGS="--only start"
+bench: release ## measure the release build beside references and other supervisors; ARGS="--only start"
 	@scripts/setup bench
 	$(BENCH) -- $(ARGS)
 
