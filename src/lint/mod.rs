@@ -3,9 +3,9 @@
 //! [`check`] is used by the daemon and by `validate` alike. [`rules`] has one file for each thing that
 //! can be wrong; [`diagnostic`] gives a problem its line and column; [`render`] prints it.
 
+mod argv;
 pub mod check;
 pub mod diagnostic;
-mod ffmpeg;
 pub mod host;
 pub mod render;
 mod rule;

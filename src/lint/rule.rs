@@ -2,7 +2,7 @@
 //!
 //! Each file in `rules/` is one rule: what it says with [`rule!`], and the function that looks for it.
 
-use super::ffmpeg::Ffmpeg;
+use super::argv::ffmpeg::Ffmpeg;
 use super::host::Host;
 use crate::config::problem::Level;
 pub(super) use crate::config::problem::{At, KeyPath, Problem};

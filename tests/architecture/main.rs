@@ -44,7 +44,7 @@ const PURE: &[&str] = &[
     "config/settings.rs",
     "config/suggest.rs",
     "convert/",
-    "lint/ffmpeg.rs",
+    "lint/argv/",
     "runs/record.rs",
     "worker/",
 ];

@@ -1,6 +1,6 @@
 //! An input that may keep silent for ever.
 
-use crate::lint::ffmpeg::{is_network, scheme};
+use crate::lint::argv::ffmpeg::{is_network, scheme};
 use crate::lint::rule::{Context, Problem, argument, rule};
 
 rule! {

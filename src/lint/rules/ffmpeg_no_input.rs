@@ -1,6 +1,6 @@
 //! A command that names only outputs.
 
-use crate::lint::ffmpeg::Opt;
+use crate::lint::argv::ffmpeg::Opt;
 use crate::lint::rule::{Context, Problem, argument, rule};
 
 rule! {

@@ -1,6 +1,6 @@
 //! A recording that is lost if it breaks off.
 
-use crate::lint::ffmpeg::is_live;
+use crate::lint::argv::ffmpeg::is_live;
 use crate::lint::rule::{Context, Problem, argument, rule};
 use crate::model::job::Lifecycle;
 

@@ -1,5 +1,6 @@
 //! A pipeline that is cut off instead of ended.
 
+use crate::lint::argv::gst::ends_streams;
 use crate::lint::rule::{Context, Problem, argument, rule};
 
 rule! {
@@ -25,8 +26,7 @@ signal = "SIGINT"
 }
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
-    let has_flag = || context.argv().iter().any(|text| text == "-e" || text == "--eos-on-shutdown");
-    if context.is_gst_launch() && !has_flag() {
+    if context.is_gst_launch() && !ends_streams(context.argv()) {
         let message =
             "without -e the pipeline is cut off when it is stopped, and its files may be unreadable";
         problems.push(RULE.problem(argument(0), message).help("add \"-e\" right after the program"));

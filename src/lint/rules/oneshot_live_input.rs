@@ -1,6 +1,6 @@
 //! A job with an end whose input has none.
 
-use crate::lint::ffmpeg::is_live;
+use crate::lint::argv::ffmpeg::is_live;
 use crate::lint::rule::{Context, Problem, argument, rule};
 use crate::model::job::Lifecycle;
 

@@ -1,6 +1,6 @@
 //! A file that is sent as fast as it can be read.
 
-use crate::lint::ffmpeg::is_live;
+use crate::lint::argv::ffmpeg::is_live;
 use crate::lint::rule::{Context, Problem, argument, rule};
 
 rule! {

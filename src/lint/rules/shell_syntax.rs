@@ -1,5 +1,6 @@
 //! A shell's syntax where there is no shell.
 
+use crate::lint::argv::shell::is_shell;
 use crate::lint::rule::{Context, Problem, argument, rule};
 
 rule! {
@@ -31,7 +32,7 @@ command = ["/usr/bin/ffprobe", "/home/alice/in.mp4"]
 const WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1", "&>"];
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
-    if super::shell_without_exec::is_shell(context.program()) {
+    if is_shell(context.program()) {
         return;
     }
     for (n, text) in context.argv().iter().enumerate().skip(1) {

@@ -1,5 +1,6 @@
 //! A shell that stands between us and the workload.
 
+use crate::lint::argv::shell::{has_word, is_shell, script};
 use crate::lint::rule::{Context, Problem, argument, rule};
 
 rule! {
@@ -27,22 +28,12 @@ working_dir = "/srv"
     check Job(check)
 }
 
-/// Whether a program is a shell.
-pub fn is_shell(program: &str) -> bool {
-    matches!(program, "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" | "mksh" | "busybox")
-}
-
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     if !is_shell(context.program()) {
         return;
     }
-    let argv = context.argv();
-    let flag =
-        argv.iter().position(|text| text.starts_with('-') && !text.starts_with("--") && text.ends_with('c'));
-    let Some((n, script)) = flag.and_then(|n| Some((n + 1, argv.get(n + 1)?))) else { return };
-    let words =
-        |text: &str| text.split(|c: char| c.is_whitespace() || ";&|(){}".contains(c)).any(|w| w == "exec");
-    if !words(script) {
+    let Some((n, script)) = script(context.argv()) else { return };
+    if !has_word(script, "exec") {
         let message = "the stop signal reaches this shell, not what it runs";
         let help = "let its last command be `exec program ...`, or list the arguments without a shell";
         problems.push(RULE.problem(argument(n), message).help(help));
