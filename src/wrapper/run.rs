@@ -22,9 +22,10 @@ use super::files::{self, Files};
 use super::keeper::{self, Told};
 use super::messages::Messages;
 use super::observe;
+use crate::linux::clock;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process;
-use crate::linux::{clock, sys};
+use crate::linux::sys::{self, SingleThreaded};
 use crate::model::cgroup::Choice;
 use crate::model::exit::{Ended, LostCause, State, exit_status};
 use crate::model::job::Job;
@@ -90,7 +91,7 @@ pub fn main(request: &Request) -> ExitCode {
         let signals = caught()?;
         // Should the keeper be killed, the workload becomes our child.
         nix::sys::prctl::set_child_subreaper(true)?;
-        Ok((pipe, signals, sys::fork()?))
+        Ok((pipe, signals, SingleThreaded::prove()?.fork()?))
     });
     let ((hears, tells), signals, keeper) = match forked {
         Ok(forked) => forked,
