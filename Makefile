@@ -46,7 +46,7 @@ lint: ## formatting, clippy, licences and sources of the dependencies
 fmt: ## format the code
 	@scripts/fmt
 
-bench: release ## measure the release build beside its references; ARGS="--only start"
+bench: release ## measure the release build beside references and other supervisors; ARGS="--only start"
 	@scripts/setup bench
 	$(BENCH) -- $(ARGS)
 
@@ -57,7 +57,7 @@ bench-cgroup2: release ## what limits cost, on a cgroup v2 kernel of its own (us
 
 # The guest has one CPU, slow forks and little memory.
 JOBS ?= 200
-BENCH = FFRTMP_BIN_DIR="$(abspath $(DIST))" RUSTFLAGS="$(STATIC)" cargo bench --locked --target $(MUSL) --bench supervision
+BENCH = FFRTMP_BIN_DIR="$(abspath $(DIST))" FFRTMP_PEERS="$(abspath $(TARGET)/peers)" RUSTFLAGS="$(STATIC)" cargo bench --locked --target $(MUSL) --bench supervision
 # Cargo then starts the bench with it.
 BENCH_RUNNER = CARGO_TARGET_$(shell echo $(MUSL) | tr a-z- A-Z_)_RUNNER
 

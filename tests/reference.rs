@@ -10,7 +10,7 @@ use ffrtmp::model::ids::{JobId, RunId};
 use ffrtmp::model::job::Job;
 use ffrtmp::model::report::{Report, Usage};
 use ffrtmp::model::time::WallTime;
-use ffrtmp::reconcile::diff::{Class, FIELDS};
+use ffrtmp::reconcile::diff::{Class, FIELDS, Field};
 
 fn page(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference").join(name);
@@ -59,7 +59,7 @@ fn every_key_of_a_job_file_has_its_line() {
 #[test]
 fn the_page_says_of_each_field_what_an_edit_does() {
     let page = page("job-files.md");
-    for (field, class, _) in FIELDS {
+    for Field { name: field, class, .. } in FIELDS {
         let (table, key) = field.split_once('.').unwrap_or(("", field));
         // Of `profiles` the differences count, and `attach` is a table.
         if matches!(*field, "profiles" | "attach") {

@@ -7,8 +7,10 @@
 //! The same program is also the workload, the launcher of daemons and the bare TOML parser: hidden
 //! commands, so that the bench needs no second program and no shell.
 
+mod field;
 mod interrupt;
 mod limits;
+mod peers;
 mod process;
 mod scenarios;
 mod stage;
@@ -85,6 +87,8 @@ enum Scenario {
     Growth,
     /// What `ffrtmp run` and `ffrtmp attach` add
     CommandLine,
+    /// Other supervisors: kills, starts, memory, idle CPU, restarts
+    Peers,
 }
 
 /// What all scenarios need to know.
@@ -139,23 +143,26 @@ impl Binaries {
 fn main() -> ExitCode {
     let began = workload::now();
     let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| name == workload::SERVICE_NAME) {
+    let name = arguments.next().unwrap_or_default();
+    if Path::new(&name).file_name().is_some_and(|name| name == workload::SERVICE_NAME) {
         return hidden(workload::run_as_service(began));
     }
     let rest: Vec<OsString> = arguments.collect();
     match rest.split_first() {
         Some((name, rest)) if name == workload::COMMAND => hidden(workload::run(began, rest)),
-        Some((name, rest)) if name == stage::DAEMON_COMMAND => hidden(stage::become_daemon(rest)),
+        Some((name, rest)) if name == stage::DAEMON_COMMAND => {
+            hidden(stage::become_daemon(rest).map(|()| ExitCode::SUCCESS))
+        }
         Some((name, rest)) if name == scenarios::validate::PARSE_COMMAND => {
-            hidden(scenarios::validate::parse_all(rest))
+            hidden(scenarios::validate::parse_all(rest).map(|()| ExitCode::SUCCESS))
         }
         _ => bench(&Arguments::parse()),
     }
 }
 
-fn hidden(result: anyhow::Result<()>) -> ExitCode {
+fn hidden(result: anyhow::Result<ExitCode>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -250,6 +257,9 @@ fn measure(arguments: &Arguments) -> anyhow::Result<bool> {
     }
     if wanted(Scenario::CommandLine) {
         results.add("command-line", scenarios::command_line::measure(&bench));
+    }
+    if wanted(Scenario::Peers) {
+        results.add_peers(scenarios::peers::measure(&bench));
     }
     // Half a run is no result, and is not to replace a whole one.
     interrupt::check()?;

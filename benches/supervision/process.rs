@@ -4,7 +4,7 @@
 //! child. A child's pid is not given to anyone else before the child is reaped, so the bench ends its
 //! children by pid, and none but its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -53,12 +53,34 @@ pub fn reap_all(patience: Duration) -> usize {
 /// Our living children.
 fn children() -> Vec<Pid> {
     let us = nix::unistd::getpid().as_raw();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|&pid| Stat::read(pid).is_ok_and(|stat| stat.parent == us && stat.state != 'Z'))
-        .map(Pid::from_raw)
-        .collect()
+    living().filter(|(_, parent)| *parent == us).map(|(pid, _)| Pid::from_raw(pid)).collect()
+}
+
+/// All living processes that descend from us.
+pub fn descendants() -> Vec<i32> {
+    let parents: HashMap<i32, i32> = living().collect();
+    let us = nix::unistd::getpid().as_raw();
+    let mut found = vec![us];
+    let mut next = 0;
+    while let Some(&ancestor) = found.get(next) {
+        found.extend(parents.iter().filter(|(_, parent)| **parent == ancestor).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.split_off(1)
+}
+
+/// Pid and parent of every process that has not ended.
+fn living() -> impl Iterator<Item = (i32, i32)> {
+    let pids = fs::read_dir("/proc").into_iter().flatten();
+    pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok()).filter_map(|pid| {
+        let stat = Stat::read(pid).ok()?;
+        (stat.state != 'Z').then_some((pid, stat.parent))
+    })
+}
+
+/// Whether a process runs, rather than having ended without being waited for.
+pub fn is_alive(pid: i32) -> bool {
+    Stat::read(pid).is_ok_and(|stat| stat.state != 'Z')
 }
 
 /// Some of `/proc/PID/stat` (proc_pid_stat(5)).

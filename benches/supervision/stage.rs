@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
-use crate::workload::{self, CHECKIN, CheckIn, LEASH, Life};
+use crate::workload::{self, CHECKIN, CUE, CheckIn, LEASH, Life};
 use crate::{Bench, interrupt, limits, process};
 
 /// The hidden command: `__daemon SIGNAL PROGRAM [ARG...]`.
@@ -82,6 +82,7 @@ pub struct Stage {
     daemons: Vec<Daemon>,
     checkin: File,
     leash: Option<File>,
+    cue: Option<File>,
     dir: PathBuf,
     program: PathBuf,
 }
@@ -98,14 +99,14 @@ impl Stage {
         let fifo = |name: &str| {
             let path = dir.join(name);
             mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
-            // Opened for both, so that the FIFO always has a reader and a writer.
-            File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
+            hold(&path)
         };
         let checkin = fifo(CHECKIN).context("cannot make a FIFO")?;
         let leash = Some(fifo(LEASH).context("cannot make a FIFO")?);
+        let cue = Some(fifo(CUE).context("cannot make a FIFO")?);
         fcntl(&checkin, FcntlArg::F_SETPIPE_SZ(PIPE_SIZE)).context("cannot enlarge a FIFO")?;
         let program = std::env::current_exe().context("cannot find the bench's own program")?;
-        Ok(Self { daemons: Vec::new(), checkin, leash, dir, program })
+        Ok(Self { daemons: Vec::new(), checkin, leash, cue, dir, program })
     }
 
     /// The folder; also what `--root` is given.
@@ -217,12 +218,27 @@ impl Stage {
         Ok((pid, before))
     }
 
-    /// Kills the daemons, as by SIGKILL.
-    pub fn kill_daemons(&mut self) {
+    /// Ends the daemons by this signal, whatever else would stop them, and waits for their end.
+    pub fn end_daemons(&mut self, signal: Signal) {
         for daemon in &mut self.daemons {
-            daemon.stop = Signal::SIGKILL;
+            daemon.stop = signal;
         }
         self.daemons.clear();
+    }
+
+    /// Lets the workloads fail that wait for it, and none that begins when this process has ended.
+    pub fn let_fail(&mut self, pid: i32, timeout: Duration) -> anyhow::Result<()> {
+        self.cue = None;
+        let deadline = Instant::now() + timeout;
+        while process::is_alive(pid) {
+            interrupt::check()?;
+            if Instant::now() > deadline {
+                bail!("workload {pid} did not end within {timeout:?}");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.cue = Some(hold(&self.dir.join(CUE)).context("cannot open a FIFO")?);
+        Ok(())
     }
 
     /// What the daemon that was started last prints.
@@ -262,7 +278,7 @@ impl Stage {
     }
 
     /// The check-ins that have arrived.
-    fn checkins(&mut self) -> anyhow::Result<Vec<CheckIn>> {
+    pub fn checkins(&mut self) -> anyhow::Result<Vec<CheckIn>> {
         let mut found = Vec::new();
         let mut bytes = [0; CheckIn::SIZE];
         loop {
@@ -278,10 +294,16 @@ impl Stage {
     }
 }
 
+/// Opens a FIFO for both, so that it always has a reader and a writer.
+fn hold(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
         self.daemons.clear();
         self.leash = None;
+        self.cue = None;
         let killed = process::reap_all(PATIENCE);
         if killed > 0 {
             eprintln!("bench: {killed} processes did not end within {PATIENCE:?} of their workloads; killed");

@@ -8,6 +8,7 @@ use anyhow::Context;
 use ffrtmp::model::constraints::Backend;
 use serde::Serialize;
 
+use crate::field::Field;
 use crate::stats::Summary;
 use crate::{Bench, Binaries};
 
@@ -155,7 +156,7 @@ impl Row {
     }
 
     fn cells(&self) -> [String; 6] {
-        let dash = || "–".to_string();
+        let dash = || DASH.to_string();
         let with_unit = |value: f64| format!("{} {}", short(value), self.unit);
         let reference = match (self.figure(self.reference.as_ref()), self.reference_name) {
             (Some(value), name) => format!("{} ({name})", with_unit(value)),
@@ -178,8 +179,31 @@ impl Row {
     }
 }
 
+/// Prints rows of cells below each other.
+pub fn print_table<const N: usize>(head: &[String; N], rows: impl Iterator<Item = [String; N]>) {
+    let cells: Vec<_> = std::iter::once(head.clone()).chain(rows).collect();
+    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
+    for (index, row) in cells.iter().enumerate() {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        println!("| {} |", padded.join(" | "));
+        if index == 0 {
+            println!("|{}|", widths.map(|width| "-".repeat(width + 2)).join("|"));
+        }
+    }
+}
+
+/// In a cell without a figure.
+pub const DASH: &str = "–";
+
+/// The median with its unit.
+pub fn figure(summary: Option<&Summary>, unit: &str) -> String {
+    summary.map_or_else(|| DASH.into(), |summary| format!("{} {unit}", short(summary.median)))
+}
+
 /// Three significant digits.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 100.0 || v == 0.0 => 0,
         v if v >= 10.0 => 1,
@@ -247,6 +271,9 @@ pub struct Results {
     quick: bool,
     host: Host,
     rows: Vec<Row>,
+    /// Other supervisors, and ours among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Field>,
     /// Scenario and reason.
     failures: BTreeMap<&'static str, String>,
 }
@@ -259,6 +286,7 @@ impl Results {
             quick: bench.quick,
             host: Host::new(bench),
             rows: Vec::new(),
+            peers: None,
             failures: BTreeMap::new(),
         }
     }
@@ -267,11 +295,21 @@ impl Results {
     pub fn add(&mut self, scenario: &'static str, rows: anyhow::Result<Vec<Row>>) {
         match rows {
             Ok(rows) => self.rows.extend(rows),
-            Err(error) => {
-                eprintln!("bench: {scenario} could not be measured: {error:#}");
-                self.failures.insert(scenario, format!("{error:#}"));
-            }
+            Err(error) => self.fail(scenario, &error),
         }
+    }
+
+    /// Takes what was measured of other supervisors.
+    pub fn add_peers(&mut self, peers: anyhow::Result<Field>) {
+        match peers {
+            Ok(peers) => self.peers = Some(peers),
+            Err(error) => self.fail("peers", &error),
+        }
+    }
+
+    fn fail(&mut self, scenario: &'static str, error: &anyhow::Error) {
+        eprintln!("bench: {scenario} could not be measured: {error:#}");
+        self.failures.insert(scenario, format!("{error:#}"));
     }
 
     /// Whether every scenario could be measured.
@@ -299,28 +337,20 @@ impl Results {
         println!("measuring; this takes some minutes\n");
     }
 
-    /// Prints the table, in Markdown.
+    /// Prints the tables, in Markdown.
     pub fn print(&self) {
-        let head = ["what", "ours", "reference", "ratio", "aim", "met"].map(String::from);
-        let cells: Vec<_> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
-        let widths: Vec<usize> = (0..6)
-            .map(|column| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
-            .collect();
-        for (index, row) in cells.iter().enumerate() {
-            let padded: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-            println!("| {} |", padded.join(" | "));
-            if index == 0 {
-                println!(
-                    "|{}|",
-                    widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|")
-                );
-            }
+        if !self.rows.is_empty() {
+            let head = ["what", "ours", "reference", "ratio", "aim", "met"].map(String::from);
+            print_table(&head, self.rows.iter().map(Row::cells));
         }
         for row in &self.rows {
             if let Some(note) = &row.note {
                 println!("{}: {note}", row.title());
             }
+        }
+        if let Some(peers) = &self.peers {
+            println!();
+            peers.print();
         }
         for (scenario, reason) in &self.failures {
             println!("NOT MEASURED: {scenario}: {reason}");

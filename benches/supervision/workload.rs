@@ -10,25 +10,37 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::time::TimeValLike as _;
 use nix::time::{ClockId, clock_gettime};
 
 /// The hidden command: `__workload DIR LIFE ID`.
 pub const COMMAND: &str = "__workload";
-/// What runsv calls its services, which get no arguments.
-pub const SERVICE_NAME: &str = "./run";
+/// What runsv and s6-supervise call their services, which get no arguments of ours: `./run`, and `run`.
+pub const SERVICE_NAME: &str = "run";
+/// A service's own file that says `LIFE ID`; without it the service stays, and its number is 0.
+pub const SERVICE_JOB: &str = "job";
+/// Who runs services, as the kernel names them (proc_pid_comm(5)).
+const SERVICE_PARENTS: [&str; 2] = ["runsv", "s6-supervise"];
 /// Where a service finds the FIFOs.
 pub const SERVICE_DIR: &str = "FFRTMP_BENCH_DIR";
 /// The FIFO for check-ins.
 pub const CHECKIN: &str = "checkin";
 /// The FIFO that keeps workloads alive.
 pub const LEASH: &str = "leash";
+/// The FIFO whose end tells a workload to fail.
+pub const CUE: &str = "cue";
 /// How long [`Life::Brief`] lasts.
 const BRIEF: Duration = Duration::from_millis(30);
+/// How long [`Life::Crash`] lasts: longer than the second within which runsv and s6-supervise put a restart off.
+const CRASH: Duration = Duration::from_millis(1200);
+/// The exit code of a workload that fails.
+pub const FAILURE: u8 = 7;
 
 /// What a workload does after it checked in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +51,10 @@ pub enum Life {
     Brief,
     /// Sleeps until the leash is dropped.
     Stay,
+    /// Says a little later that it ends, and fails.
+    Crash,
+    /// Sleeps until the cue comes, and fails.
+    Fail,
 }
 
 impl Life {
@@ -48,11 +64,15 @@ impl Life {
             Self::Once => "once",
             Self::Brief => "brief",
             Self::Stay => "stay",
+            Self::Crash => "crash",
+            Self::Fail => "fail",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Once, Self::Brief, Self::Stay].into_iter().find(|life| life.as_str() == word)
+        [Self::Once, Self::Brief, Self::Stay, Self::Crash, Self::Fail]
+            .into_iter()
+            .find(|life| life.as_str() == word)
     }
 }
 
@@ -103,20 +123,41 @@ impl CheckIn {
 }
 
 /// The hidden command.
-pub fn run(began: i64, arguments: &[OsString]) -> anyhow::Result<()> {
+pub fn run(began: i64, arguments: &[OsString]) -> anyhow::Result<ExitCode> {
     let [dir, life, id] = arguments else { bail!("usage: {COMMAND} DIR LIFE ID") };
     let life = life.to_str().and_then(Life::parse).context("no such life")?;
     let id = id.to_str().and_then(|id| id.parse().ok()).context("the id is no number")?;
     live(began, Path::new(dir), life, id)
 }
 
-/// A service of runsv.
-pub fn run_as_service(began: i64) -> anyhow::Result<()> {
-    let dir = std::env::var_os(SERVICE_DIR).with_context(|| format!("{SERVICE_DIR} is not set"))?;
-    live(began, Path::new(&dir), Life::Stay, 0)
+/// A service of runsv or s6-supervise.
+pub fn run_as_service(began: i64) -> anyhow::Result<ExitCode> {
+    let ended = service(began);
+    // Whoever starts services has no reason to go when the bench has ended and nobody is left to tell it so.
+    if !matches!(ended, Ok(code) if code != ExitCode::SUCCESS) {
+        end_parent();
+    }
+    ended
 }
 
-fn live(began: i64, dir: &Path, life: Life, id: u32) -> anyhow::Result<()> {
+fn service(began: i64) -> anyhow::Result<ExitCode> {
+    let dir = std::env::var_os(SERVICE_DIR).with_context(|| format!("{SERVICE_DIR} is not set"))?;
+    let job = std::fs::read_to_string(SERVICE_JOB).unwrap_or_else(|_| "stay 0".into());
+    let (life, id) = job.split_once(' ').context("the service's job has another form than LIFE ID")?;
+    let life = Life::parse(life).context("no such life")?;
+    live(began, Path::new(&dir), life, id.parse().context("the id is no number")?)
+}
+
+/// Tells the runsv or s6-supervise that started us to end; nobody else, should that one be dead.
+fn end_parent() {
+    let parent = nix::unistd::getppid();
+    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
+    if SERVICE_PARENTS.contains(&name.trim_end()) {
+        let _ = kill(parent, Signal::SIGTERM);
+    }
+}
+
+fn live(began: i64, dir: &Path, life: Life, id: u32) -> anyhow::Result<ExitCode> {
     let pid = nix::unistd::getpid().as_raw();
     // Without O_NONBLOCK a workload would wait for ever for a bench that is gone.
     let mut bench = OpenOptions::new()
@@ -124,40 +165,47 @@ fn live(began: i64, dir: &Path, life: Life, id: u32) -> anyhow::Result<()> {
         .custom_flags(libc::O_NONBLOCK)
         .open(dir.join(CHECKIN))
         .context("the bench is gone")?;
-    bench.write_all(&CheckIn { at: began, pid, id, ending: false }.to_bytes()).context("cannot check in")?;
+    let mut say = |at, ending| bench.write_all(&CheckIn { at, pid, id, ending }.to_bytes());
+    say(began, false).context("cannot check in")?;
     match life {
         Life::Once => {}
-        Life::Brief => {
-            std::thread::sleep(BRIEF);
-            bench
-                .write_all(&CheckIn { at: now(), pid, id, ending: true }.to_bytes())
-                .context("cannot check out")?;
+        Life::Brief | Life::Crash => {
+            std::thread::sleep(if life == Life::Brief { BRIEF } else { CRASH });
+            say(now(), true).context("cannot check out")?;
         }
-        Life::Stay => {
+        Life::Stay | Life::Fail => {
             drop(bench);
-            stay(dir)?;
+            if let Some(fifo) = held(&dir.join(if life == Life::Stay { LEASH } else { CUE }))? {
+                until_free(&fifo)?;
+            }
         }
     }
-    Ok(())
+    // Who fails is started again, and that has to end with the bench.
+    let fails = matches!(life, Life::Crash | Life::Fail) && held(&dir.join(LEASH))?.is_some();
+    Ok(ExitCode::from(if fails { FAILURE } else { 0 }))
 }
 
-/// Sleeps until nobody holds the leash any more.
-fn stay(dir: &Path) -> anyhow::Result<()> {
-    let mut leash = File::options()
+/// The FIFO, if somebody holds it for writing.
+fn held(path: &Path) -> anyhow::Result<Option<File>> {
+    let mut fifo = File::options()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
-        .open(dir.join(LEASH))
-        .context("the leash is gone")?;
+        .open(path)
+        .with_context(|| format!("{} is gone", path.display()))?;
     // poll(2) reports the end of a FIFO only if there was a writer since it was opened; read(2) always does.
-    match leash.read(&mut [0]) {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-        Err(error) => return Err(error).context("cannot read the leash"),
-        Ok(_) => return Ok(()),
+    match fifo.read(&mut [0]) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Some(fifo)),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        Ok(_) => Ok(None),
     }
+}
+
+/// Sleeps until nobody holds the FIFO any more.
+fn until_free(fifo: &File) -> anyhow::Result<()> {
     loop {
-        match poll(&mut [PollFd::new(leash.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+        match poll(&mut [PollFd::new(fifo.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error).context("cannot wait on the leash"),
+            Err(error) => return Err(error).context("cannot wait on a FIFO"),
             Ok(_) => return Ok(()),
         }
     }

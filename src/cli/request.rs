@@ -19,7 +19,7 @@ use crate::worker::document::{self, Document};
 use crate::worker::result::result;
 use crate::wrapper::attach;
 use crate::wrapper::files::{Files, Render};
-use crate::wrapper::run::Request;
+use crate::wrapper::request::Request;
 
 /// How many reports of ended runs each job of the command line keeps.
 const KEEP: usize = 20;

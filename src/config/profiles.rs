@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::parse::parse;
 use super::problem::{At, KeyPath, Problem};
-use super::resolve::{Layer, layer, overlay};
+use super::resolve::layer::{Layer, layer, overlay};
 use super::schema::{FileKind, JobFile};
 use super::suggest::nearest;
 

@@ -1,7 +1,7 @@
 //! The files as they are written, key by key: plain TOML types, nothing checked but their kind.
 //!
 //! The JSON schemas come from these types. What a value may be is said here for editors and
-//! decided in `resolve.rs` for us.
+//! decided in `resolve` for us.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::problem::{At, KeyPath, Problem};
-use super::resolve::Reader;
+use super::resolve::log;
+use super::resolve::reader::Reader;
 use super::schema::{LogLevel, SupervisorFile};
 use crate::model::cgroup::Choice;
 
@@ -61,7 +62,8 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let gone_jobs = read.positive("retention.gone_jobs", retention.gone_jobs.as_ref());
     let max_gone_jobs = read.integer("retention.max_jobs", retention.max_jobs, 0, 1_000_000);
     let logs = file.logs.as_ref();
-    let logs = logs.map(|logs| read.log_bounds(["logs.max_size", "logs.keep"], logs)).unwrap_or_default();
+    let logs =
+        logs.map(|logs| log::read(&mut read, ["logs.max_size", "logs.keep"], logs)).unwrap_or_default();
     let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
     let cgroup =
         read.choice("cgroup.backend", file.cgroup.as_ref().and_then(|cgroup| cgroup.backend.as_ref()));

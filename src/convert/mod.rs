@@ -7,6 +7,9 @@ mod systemd;
 mod toml;
 mod worker;
 
+pub use toml::Converted;
+use toml::MARK;
+
 /// What there is to convert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -17,19 +20,6 @@ pub enum Kind {
     /// A supervisord configuration.
     Supervisord,
 }
-
-/// A job file that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Converted {
-    /// Its text, which `validate` finds no error in.
-    pub toml: String,
-    /// What was not taken over, or not as it was: what, why, and what to do, a line each.
-    pub notes: Vec<String>,
-}
-
-/// Stands in front of a letter that means something, in a text that is being made: no text of an argument,
-/// a variable or a path can hold a NUL character of its own.
-const MARK: char = '\0';
 
 /// What a text is: by the name of its file, and by what it looks like.
 #[must_use]

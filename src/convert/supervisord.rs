@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::MARK;
 use super::command::{self, Part};
-use super::toml::{Draft, Item};
+use super::toml::{Draft, Item, MARK};
 use crate::model::units::format_duration;
 
 /// Most instances that a template may have.

@@ -1,6 +1,5 @@
 //! A job file that is being made, and how it is written.
 
-use super::{Converted, MARK};
 use crate::config::problem::{At, Level, Problem};
 use crate::config::profiles::Profiles;
 use crate::lint::check::{Facts, check_job};
@@ -25,6 +24,19 @@ const WIDTH: usize = 100;
 
 /// Most notes that are kept.
 const MOST_NOTES: usize = 200;
+
+/// A job file that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// Its text, which `validate` finds no error in.
+    pub toml: String,
+    /// What was not taken over, or not as it was: what, why, and what to do, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Stands in front of a letter that means something, in a text that is being made: no text of an argument,
+/// a variable or a path can hold a NUL character of its own.
+pub(super) const MARK: char = '\0';
 
 /// A value.
 #[derive(Debug, Clone)]

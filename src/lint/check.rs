@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::{self, Check, Context};
+pub use super::rule::Facts;
+use super::rule::{Check, Context};
+use super::rules;
 use crate::config::parse::{Parsed, parse};
 use crate::config::problem::{At, KeyPath, Level, Problem, Step};
 use crate::config::profiles::Profiles;
@@ -11,18 +13,6 @@ use crate::config::resolve::{Declared, resolve};
 use crate::config::schema::{JobFile, SupervisorFile};
 use crate::config::settings::{self, Settings};
 use crate::model::job::Job;
-use crate::model::zones::Zones;
-
-/// What rules may know beside the file itself. An input, so that verdicts can be repeated.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Facts {
-    /// Cores of the machine (`std::thread::available_parallelism`).
-    pub cores: usize,
-    /// Permission bits of the file (stat(2)); `None` for what is no file.
-    pub mode: Option<u32>,
-    /// Where time zones come from.
-    pub zones: Zones,
-}
 
 /// A job file that was checked.
 #[derive(Debug, Default)]
@@ -144,6 +134,7 @@ pub fn check_supervisor(text: &str) -> (Settings, Vec<Problem>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::zones::Zones;
 
     const FACTS: Facts = Facts { cores: 4, mode: None, zones: Zones::BUILT_IN };
 

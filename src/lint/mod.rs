@@ -8,6 +8,7 @@ pub mod diagnostic;
 mod ffmpeg;
 pub mod host;
 pub mod render;
+mod rule;
 pub mod rules;
 pub mod validate;
 

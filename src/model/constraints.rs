@@ -183,8 +183,24 @@ impl Constraints {
     #[must_use]
     pub fn requested(&self) -> Vec<(ConstraintName, String)> {
         use ConstraintName as N;
+        // By name, so that none is forgotten.
+        let Self {
+            cpu,
+            cpu_weight,
+            memory_limit,
+            memory_high,
+            memory_swap,
+            io_weight,
+            io_max,
+            nice,
+            oom_score_adj,
+            tasks_max,
+            cpus,
+            io_class,
+            strict: _,
+        } = self;
         let mut list = Vec::new();
-        match self.cpu {
+        match *cpu {
             Some(CpuLimit::Quota(0)) => list.push((N::CpuQuota, "unlimited".into())),
             Some(CpuLimit::Quota(percent)) => list.push((N::CpuQuota, format!("{percent}%"))),
             Some(CpuLimit::Max { quota_us, period_us }) => {
@@ -198,17 +214,17 @@ impl Constraints {
                 list.push((name, value));
             }
         };
-        add(N::CpuWeight, self.cpu_weight.map(|v| v.to_string()));
-        add(N::MemoryLimit, self.memory_limit.map(|v| v.to_string()));
-        add(N::MemoryHigh, self.memory_high.map(|v| v.to_string()));
-        add(N::MemorySwap, self.memory_swap.map(|v| v.to_string()));
-        add(N::IoWeight, self.io_weight.map(|v| format!("{v}%")));
-        add(N::IoMax, self.io_max.as_ref().map(|v| v.join("; ")));
-        add(N::Nice, self.nice.map(|v| v.to_string()));
-        add(N::OomScoreAdj, self.oom_score_adj.map(|v| v.to_string()));
-        add(N::TasksMax, self.tasks_max.map(|v| v.to_string()));
-        add(N::Cpus, self.cpus.as_ref().map(|v| v.to_string()));
-        add(N::IoClass, self.io_class.map(|v| v.to_string()));
+        add(N::CpuWeight, cpu_weight.map(|v| v.to_string()));
+        add(N::MemoryLimit, memory_limit.map(|v| v.to_string()));
+        add(N::MemoryHigh, memory_high.map(|v| v.to_string()));
+        add(N::MemorySwap, memory_swap.map(|v| v.to_string()));
+        add(N::IoWeight, io_weight.map(|v| format!("{v}%")));
+        add(N::IoMax, io_max.as_ref().map(|v| v.join("; ")));
+        add(N::Nice, nice.map(|v| v.to_string()));
+        add(N::OomScoreAdj, oom_score_adj.map(|v| v.to_string()));
+        add(N::TasksMax, tasks_max.map(|v| v.to_string()));
+        add(N::Cpus, cpus.as_ref().map(|v| v.to_string()));
+        add(N::IoClass, io_class.map(|v| v.to_string()));
         list
     }
 }
@@ -339,5 +355,32 @@ mod tests {
                 (TasksMax, Backend::CgroupV2)
             ]
         );
+    }
+
+    #[test]
+    fn each_constraint_is_requested_and_found_by_its_name() {
+        let mut all = Constraints {
+            cpu: Some(CpuLimit::Quota(50)),
+            cpu_weight: Some(1),
+            memory_limit: Some(ByteSize(1)),
+            memory_high: Some(ByteSize(1)),
+            memory_swap: Some(ByteSize(1)),
+            io_weight: Some(1),
+            io_max: Some(vec!["8:0 rbps=1".into()]),
+            nice: Some(1),
+            oom_score_adj: Some(1),
+            tasks_max: Some(1),
+            cpus: CpuSet::parse("0").ok(),
+            io_class: Some(IoClass::Idle),
+            strict: true,
+        };
+        let mut names: Vec<ConstraintName> = all.requested().into_iter().map(|(name, _)| name).collect();
+        all.cpu = Some(CpuLimit::Max { quota_us: None, period_us: 1 });
+        names.extend(all.requested().first().map(|(name, _)| *name));
+        names.sort_unstable();
+        assert_eq!(names, ConstraintName::OF_CONSTRAINTS);
+        for name in names {
+            assert_eq!(ConstraintName::try_from(name.as_str().to_owned()).ok(), Some(name));
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::report::Usage;
+use super::usage::Usage;
 
 /// The counters that a run's end is judged by, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -21,4 +21,5 @@ pub mod signal;
 pub mod sla;
 pub mod time;
 pub mod units;
+pub mod usage;
 pub mod zones;

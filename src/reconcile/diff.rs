@@ -2,10 +2,13 @@
 //!
 //! [`FIELDS`] is the one table that says which field is changed in place and which needs a restart.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::time::Duration;
 
 use crate::model::constraints::{ConstraintName, Constraints};
-use crate::model::job::{Job, LogBounds, Workload};
+use crate::model::job::{Job, LogBounds, StartLimit};
+use crate::model::schedule::Window;
 use crate::model::units::format_duration;
 
 /// What a change of a field asks for.
@@ -31,81 +34,102 @@ pub struct Change {
     pub to: String,
 }
 
-/// A field of a job: name, class, and its value in words. Two jobs differ in it if the words do.
-type Field = (&'static str, Class, fn(&Job) -> String);
+/// A field of a job.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name in a job file.
+    pub name: &'static str,
+    /// What a change of it asks for.
+    pub class: Class,
+    /// Both values in words, where they differ. The words of two values may be the same.
+    differs: fn(&Job, &Job) -> Option<(String, String)>,
+}
+
+/// A field: its name, its class, its value, by which jobs are compared, and what says a value in words.
+macro_rules! field {
+    ($name:literal, $class:ident, |$job:ident| $value:expr, $words:path) => {
+        Field {
+            name: $name,
+            class: Class::$class,
+            differs: |old, new| {
+                let from = {
+                    let $job = old;
+                    $value
+                };
+                let to = {
+                    let $job = new;
+                    $value
+                };
+                (from != to).then(|| ($words(from), $words(to)))
+            },
+        }
+    };
+}
 
 /// Every field of a job, in the order of a job file. The constraints are those in force.
 pub const FIELDS: &[Field] = &[
-    ("description", Class::InPlace, |job| job.description.clone().unwrap_or_default()),
-    ("profiles", Class::InPlace, |job| job.profiles.join(", ")),
-    ("lifecycle", Class::InPlace, |job| word(&job.lifecycle)),
-    ("intent", Class::InPlace, |job| word(&job.intent)),
-    ("sla_eligible", Class::InPlace, |job| job.sla_eligible.to_string()),
-    ("tags", Class::InPlace, |job| {
-        job.tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
-    }),
-    ("exec.command", Class::Restart, |job| {
-        job.exec().map(|exec| format!("{:?}", exec.command)).unwrap_or_default()
-    }),
-    ("exec.working_dir", Class::Restart, |job| {
-        job.exec().map(|exec| plain(exec.working_dir.as_ref())).unwrap_or_default()
-    }),
-    ("exec.env", Class::Restart, |job| job.exec().map(|exec| format!("{:?}", exec.env)).unwrap_or_default()),
-    ("exec.env_files", Class::Restart, |job| {
-        job.exec().map(|exec| format!("{:?}", exec.env_files)).unwrap_or_default()
-    }),
-    ("exec.user", Class::Restart, |job| job.exec().and_then(|exec| exec.user.clone()).unwrap_or_default()),
-    ("exec.group", Class::Restart, |job| job.exec().and_then(|exec| exec.group.clone()).unwrap_or_default()),
-    ("exec.umask", Class::Restart, |job| {
-        job.exec().and_then(|exec| exec.umask).map(|umask| format!("{umask:03o}")).unwrap_or_default()
-    }),
-    ("exec.rlimits", Class::Restart, |job| {
-        let limits = job.exec().map(|exec| exec.rlimits.iter());
-        let shown = limits.into_iter().flatten().map(|(resource, limit)| {
-            format!("{}={}", resource.as_str().trim_start_matches("rlimits."), limit.show(*resource))
-        });
-        shown.collect::<Vec<_>>().join(" ")
-    }),
-    ("exec.output", Class::Restart, |job| job.exec().map(|exec| word(&exec.output)).unwrap_or_default()),
-    ("exec.log", Class::InPlace, |job| job.exec().map(|exec| log_bounds(&exec.log)).unwrap_or_default()),
-    ("attach", Class::Restart, |job| match &job.workload {
-        Workload::Attach(attach) => format!("{attach:?}"),
-        Workload::Exec(_) => String::new(),
-    }),
-    ("schedule", Class::InPlace, schedule),
-    ("schedule.active", Class::InPlace, |job| job.window().map(ToString::to_string).unwrap_or_default()),
-    ("constraints.cpu_quota", Class::InPlace, |job| constraint(job, ConstraintName::CpuQuota)),
-    ("constraints.cpu_max", Class::InPlace, |job| constraint(job, ConstraintName::CpuMax)),
-    ("constraints.cpu_weight", Class::InPlace, |job| constraint(job, ConstraintName::CpuWeight)),
-    ("constraints.memory_limit", Class::InPlace, |job| constraint(job, ConstraintName::MemoryLimit)),
-    ("constraints.memory_high", Class::InPlace, |job| constraint(job, ConstraintName::MemoryHigh)),
-    ("constraints.memory_swap", Class::InPlace, |job| constraint(job, ConstraintName::MemorySwap)),
-    ("constraints.io_weight", Class::InPlace, |job| constraint(job, ConstraintName::IoWeight)),
-    ("constraints.io_max", Class::InPlace, |job| constraint(job, ConstraintName::IoMax)),
-    ("constraints.nice", Class::InPlace, |job| constraint(job, ConstraintName::Nice)),
-    ("constraints.oom_score_adj", Class::InPlace, |job| constraint(job, ConstraintName::OomScoreAdj)),
-    ("constraints.tasks_max", Class::InPlace, |job| constraint(job, ConstraintName::TasksMax)),
-    ("constraints.cpus", Class::InPlace, |job| constraint(job, ConstraintName::Cpus)),
-    ("constraints.io_class", Class::InPlace, |job| constraint(job, ConstraintName::IoClass)),
-    ("constraints.strict", Class::InPlace, |job| job.in_force().strict.to_string()),
-    ("restart.policy", Class::InPlace, |job| word(&job.restart.policy)),
-    ("restart.delay", Class::InPlace, |job| format_duration(job.restart.delay)),
-    ("restart.max_delay", Class::InPlace, |job| format_duration(job.restart.max_delay)),
-    ("restart.reset_after", Class::InPlace, |job| format_duration(job.restart.reset_after)),
-    ("restart.limit", Class::InPlace, |job| {
-        let show = |limit: crate::model::job::StartLimit| {
-            format!("{} starts within {}", limit.starts, format_duration(limit.within))
-        };
-        job.restart.limit.map(show).unwrap_or_default()
-    }),
-    ("restart.success_exit_codes", Class::InPlace, |job| {
-        job.restart.success_exit_codes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
-    }),
-    ("stop.signal", Class::InPlace, |job| job.stop.signal.to_string()),
-    ("stop.timeout", Class::InPlace, |job| format_duration(job.stop.timeout)),
-    ("stop.send", Class::InPlace, |job| word(&job.stop.send)),
-    ("stop.on_remove", Class::InPlace, |job| word(&job.stop.on_remove)),
-    ("timeouts.run", Class::InPlace, |job| job.timeouts.run.map(format_duration).unwrap_or_default()),
+    field!("description", InPlace, |job| job.description.as_ref(), text),
+    field!("profiles", InPlace, |job| &job.profiles, list),
+    field!("lifecycle", InPlace, |job| job.lifecycle, word),
+    field!("intent", InPlace, |job| job.intent, word),
+    field!("sla_eligible", InPlace, |job| job.sla_eligible, shown),
+    field!("tags", InPlace, |job| &job.tags, tags),
+    field!("exec.command", Restart, |job| job.exec().map(|exec| &exec.command), plain),
+    field!("exec.working_dir", Restart, |job| job.exec().and_then(|exec| exec.working_dir.as_ref()), plain),
+    // Values of variables may be secrets; which ones changed is enough.
+    Field {
+        name: "exec.env",
+        class: Class::Restart,
+        differs: |old, new| {
+            let (from, to) = (old.exec().map(|exec| &exec.env), new.exec().map(|exec| &exec.env));
+            (from != to).then(|| (String::new(), changed_variables(old, new)))
+        },
+    },
+    field!("exec.env_files", Restart, |job| job.exec().map(|exec| &exec.env_files), plain),
+    field!("exec.user", Restart, |job| job.exec().and_then(|exec| exec.user.as_ref()), text),
+    field!("exec.group", Restart, |job| job.exec().and_then(|exec| exec.group.as_ref()), text),
+    field!("exec.umask", Restart, |job| job.exec().and_then(|exec| exec.umask), umask),
+    field!("exec.rlimits", Restart, |job| rlimits(job).collect::<Vec<_>>(), spaced),
+    field!("exec.output", Restart, |job| job.exec().map(|exec| exec.output), optional_word),
+    field!("exec.log", InPlace, |job| job.exec().map(|exec| exec.log).unwrap_or_default(), log_bounds),
+    field!("attach", Restart, |job| job.attach(), plain),
+    field!(
+        "schedule",
+        InPlace,
+        |job| (!job.schedule.is_empty()).then_some((&job.schedule, &job.constraints)),
+        schedule
+    ),
+    field!(
+        "schedule.active",
+        InPlace,
+        |job| job.window().map(ToString::to_string),
+        Option::unwrap_or_default
+    ),
+    field!("constraints.cpu_quota", InPlace, |job| constraint(job, ConstraintName::CpuQuota), shown),
+    field!("constraints.cpu_max", InPlace, |job| constraint(job, ConstraintName::CpuMax), shown),
+    field!("constraints.cpu_weight", InPlace, |job| constraint(job, ConstraintName::CpuWeight), shown),
+    field!("constraints.memory_limit", InPlace, |job| constraint(job, ConstraintName::MemoryLimit), shown),
+    field!("constraints.memory_high", InPlace, |job| constraint(job, ConstraintName::MemoryHigh), shown),
+    field!("constraints.memory_swap", InPlace, |job| constraint(job, ConstraintName::MemorySwap), shown),
+    field!("constraints.io_weight", InPlace, |job| constraint(job, ConstraintName::IoWeight), shown),
+    field!("constraints.io_max", InPlace, |job| job.in_force().io_max.as_ref(), lines),
+    field!("constraints.nice", InPlace, |job| constraint(job, ConstraintName::Nice), shown),
+    field!("constraints.oom_score_adj", InPlace, |job| constraint(job, ConstraintName::OomScoreAdj), shown),
+    field!("constraints.tasks_max", InPlace, |job| constraint(job, ConstraintName::TasksMax), shown),
+    field!("constraints.cpus", InPlace, |job| constraint(job, ConstraintName::Cpus), shown),
+    field!("constraints.io_class", InPlace, |job| constraint(job, ConstraintName::IoClass), shown),
+    field!("constraints.strict", InPlace, |job| job.in_force().strict, shown),
+    field!("restart.policy", InPlace, |job| job.restart.policy, word),
+    field!("restart.delay", InPlace, |job| job.restart.delay, format_duration),
+    field!("restart.max_delay", InPlace, |job| job.restart.max_delay, format_duration),
+    field!("restart.reset_after", InPlace, |job| job.restart.reset_after, format_duration),
+    field!("restart.limit", InPlace, |job| job.restart.limit, start_limit),
+    field!("restart.success_exit_codes", InPlace, |job| &job.restart.success_exit_codes, codes),
+    field!("stop.signal", InPlace, |job| job.stop.signal, shown),
+    field!("stop.timeout", InPlace, |job| job.stop.timeout, format_duration),
+    field!("stop.send", InPlace, |job| job.stop.send, word),
+    field!("stop.on_remove", InPlace, |job| job.stop.on_remove, word),
+    field!("timeouts.run", InPlace, |job| job.timeouts.run, optional_duration),
 ];
 
 /// What differs between two declarations of a job.
@@ -114,13 +138,8 @@ pub fn diff(old: &Job, new: &Job) -> Vec<Change> {
     if old == new {
         return Vec::new();
     }
-    let differs = |&(field, class, show): &Field| {
-        let (from, to) = (show(old), show(new));
-        (from != to).then(|| match field {
-            // Values of variables may be secrets; which ones changed is enough.
-            "exec.env" => Change { field, class, from: String::new(), to: changed_variables(old, new) },
-            _ => Change { field, class, from, to },
-        })
+    let differs = |&Field { name: field, class, differs }: &Field| {
+        differs(old, new).map(|(from, to)| Change { field, class, from, to })
     };
     FIELDS.iter().filter_map(differs).collect()
 }
@@ -140,30 +159,81 @@ fn changed_variables(old: &Job, new: &Job) -> String {
     names.join(", ")
 }
 
+/// The value of a constraint; each has words of its own.
 fn constraint(job: &Job, wanted: ConstraintName) -> String {
     let found = job.in_force().requested().into_iter().find(|(name, _)| *name == wanted);
     found.map(|(_, value)| value).unwrap_or_default()
 }
 
-fn log_bounds(log: &LogBounds) -> String {
+/// The limits of the process, each with its name.
+fn rlimits(job: &Job) -> impl Iterator<Item = String> {
+    let limits = job.exec().map(|exec| exec.rlimits.iter());
+    limits.into_iter().flatten().map(|(resource, limit)| {
+        format!("{}={}", resource.as_str().trim_start_matches("rlimits."), limit.show(*resource))
+    })
+}
+
+fn shown<T: ToString>(value: T) -> String {
+    value.to_string()
+}
+
+fn text(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_default()
+}
+
+fn list(values: &[String]) -> String {
+    values.join(", ")
+}
+
+fn lines(values: Option<&Vec<String>>) -> String {
+    values.map(|values| values.join("; ")).unwrap_or_default()
+}
+
+fn spaced(values: Vec<String>) -> String {
+    values.join(" ")
+}
+
+fn tags(tags: &BTreeMap<String, String>) -> String {
+    spaced(tags.iter().map(|(key, value)| format!("{key}={value}")).collect())
+}
+
+fn codes(codes: &BTreeSet<u8>) -> String {
+    codes.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn umask(umask: Option<u32>) -> String {
+    umask.map(|umask| format!("{umask:03o}")).unwrap_or_default()
+}
+
+fn start_limit(limit: Option<StartLimit>) -> String {
+    let words =
+        |limit: StartLimit| format!("{} starts within {}", limit.starts, format_duration(limit.within));
+    limit.map(words).unwrap_or_default()
+}
+
+fn optional_duration(duration: Option<Duration>) -> String {
+    duration.map(format_duration).unwrap_or_default()
+}
+
+fn log_bounds(log: LogBounds) -> String {
     let LogBounds { max_size, keep, compress } = log;
     let shown = [
         max_size.map(|size| format!("max_size={size}")),
         keep.map(|keep| format!("keep={keep}")),
         compress.map(|compress| format!("compress={compress}")),
     ];
-    shown.into_iter().flatten().collect::<Vec<_>>().join(" ")
+    spaced(shown.into_iter().flatten().collect())
 }
 
 /// Every window with all that is in force in it, and what is outside of them.
-fn schedule(job: &Job) -> String {
+fn schedule(schedule: Option<(&Vec<Window>, &Constraints)>) -> String {
+    let Some((windows, otherwise)) = schedule else { return String::new() };
     let asked = |constraints: &Constraints| {
         let asked = constraints.requested().into_iter().map(|(name, value)| format!(" {name}={value}"));
         asked.collect::<String>() + if constraints.strict { " strict" } else { "" }
     };
-    let windows = job.schedule.iter().map(|window| format!("{window}{}; ", asked(&window.constraints)));
-    let windows: String = windows.collect();
-    if windows.is_empty() { windows } else { format!("{windows}otherwise{}", asked(&job.constraints)) }
+    let windows = windows.iter().map(|window| format!("{window}{}; ", asked(&window.constraints)));
+    format!("{}otherwise{}", windows.collect::<String>(), asked(otherwise))
 }
 
 fn plain<T: Debug>(value: Option<T>) -> String {
@@ -171,7 +241,7 @@ fn plain<T: Debug>(value: Option<T>) -> String {
 }
 
 /// An enum's value as job files write it.
-fn word<T: serde::Serialize>(value: &T) -> String {
+fn word<T: serde::Serialize>(value: T) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(other) => other.to_string(),
@@ -179,15 +249,20 @@ fn word<T: serde::Serialize>(value: &T) -> String {
     }
 }
 
+fn optional_word<T: serde::Serialize>(value: Option<T>) -> String {
+    value.map(word).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::schema::{JobFile, Tables};
+    use crate::model::job::Workload;
     use crate::reconcile::plan::tests::job;
 
     #[test]
     fn the_table_covers_every_key_of_a_job_file() {
-        let known: Vec<&str> = FIELDS.iter().map(|(name, ..)| *name).collect();
+        let known: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
         for (table, keys) in JobFile::TABLES {
             for key in keys() {
                 let path = if table.is_empty() { (*key).to_owned() } else { format!("{table}.{key}") };
@@ -203,10 +278,24 @@ mod tests {
 
     #[test]
     fn exec_but_for_its_log_restarts_and_the_rest_does_not() {
-        for (name, class, _) in FIELDS {
+        for Field { name, class, .. } in FIELDS {
             let restarts = (name.starts_with("exec.") && *name != "exec.log") || *name == "attach";
             assert_eq!(*class == Class::Restart, restarts, "{name}");
         }
+    }
+
+    #[test]
+    fn values_are_compared_and_not_their_words() {
+        let tags = |tags: &[(&str, &str)]| {
+            let mut job = job("a", "");
+            job.tags = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            job
+        };
+        let changes = diff(&tags(&[("a", "1 b=2")]), &tags(&[("a", "1"), ("b", "2")]));
+        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), ["tags"]);
+        let described = |text: Option<&str>| Job { description: text.map(str::to_owned), ..job("a", "") };
+        let changes = diff(&described(None), &described(Some("")));
+        assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), ["description"]);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::run::in_options;
 use crate::model::constraints::ConstraintStatus;
 use crate::model::job::Job;
 use crate::model::report::Report;
@@ -117,4 +116,20 @@ impl Messages {
         // In one piece, among what the workload prints. If nobody reads it, the work goes on.
         let _ = io::stderr().write_all(line.as_bytes());
     }
+}
+
+/// A start error in the words of the command line.
+pub(super) fn in_options(text: &str) -> String {
+    let words = [
+        ("not started: ", ""),
+        ("give its full path in exec.command", "give its full path"),
+        ("exec.command", "the command"),
+        ("exec.env or the env files", "the environment"),
+        ("exec.env", "--env"),
+        ("exec.working_dir", "--workdir"),
+        ("exec.user", "--user"),
+        ("constraints.strict is set", "--strict is given"),
+        ("timeouts.run", "--timeout"),
+    ];
+    words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

@@ -13,4 +13,6 @@ mod messages;
 pub mod nursery;
 mod observe;
 pub mod ps;
+pub mod request;
 pub mod run;
+mod signals;

@@ -7,28 +7,25 @@
 //! At a terminal the workload is in the caller's process group and takes part in job control: the terminal's
 //! signals reach it once, and directly. Elsewhere it leads a session of its own.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, PipeReader, Write};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal as Raw};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::SignalFd;
 
-use super::files::{self, Files};
+use super::files;
 use super::keeper::{self, Told};
-use super::messages::Messages;
+use super::messages::{Messages, in_options};
 use super::observe;
+use super::request::{JOB_VARIABLE, Request};
+use super::signals::caught;
 use crate::linux::clock;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process;
 use crate::linux::sys::{self, SingleThreaded};
-use crate::model::cgroup::Choice;
 use crate::model::exit::{Ended, LostCause, State, exit_status};
-use crate::model::job::Job;
 use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::signal::Signal;
@@ -39,38 +36,6 @@ pub const FAILED: u8 = 125;
 
 /// Ended because a signal ended the one that was called: 128 and its number, as shells have it.
 const BY_SIGNAL: u8 = 128;
-
-/// Told apart from the supervisors that share a cgroup with this.
-pub const INSTANCE: &str = "ffrtmp-cli";
-
-/// The variable that tells a workload of which job it is.
-pub const JOB_VARIABLE: &str = "FFRTMP_JOB";
-
-/// What `ffrtmp run` was asked for.
-pub struct Request {
-    /// All that a job file would say.
-    pub job: Job,
-    /// The program and its arguments.
-    pub argv: Vec<OsString>,
-    /// The workload's environment.
-    pub environment: Vec<(OsString, OsString)>,
-    /// Where it starts; where the caller is, if `None`.
-    pub working_dir: Option<PathBuf>,
-    /// The program's path, for people.
-    pub program: String,
-    /// False: it is only started and waited for.
-    pub governed: bool,
-    /// What keeps its limits.
-    pub cgroup: Choice,
-    /// What is kept of it.
-    pub files: Files,
-    /// A file that is to have the workload's pid while that runs.
-    pub pid_file: Option<PathBuf>,
-    /// One document on standard output, and nothing else there.
-    pub json: bool,
-    /// No messages but errors.
-    pub quiet: bool,
-}
 
 /// Runs it, and gives what to exit with: the workload's code; 128 and the number of the signal that ended it;
 /// 124 after a time-out; 125, 126 or 127 where it could not be run.
@@ -128,26 +93,6 @@ fn wrapped() -> Option<String> {
     let parent = std::fs::read_to_string(format!("/proc/{}/comm", nix::unistd::getppid())).ok()?;
     let job = std::env::var(JOB_VARIABLE).ok()?;
     (parent.trim_end() == "ffrtmp").then(|| format!("job {job}"))
-}
-
-/// The signals that the one that was called has its own answer to. One that is ignored (nohup(1)) stays so.
-pub(super) fn caught() -> io::Result<SignalFd> {
-    let (mut set, ignored) = (SigSet::empty(), ignored());
-    for signal in [Raw::SIGTERM, Raw::SIGHUP, Raw::SIGINT, Raw::SIGQUIT] {
-        if !ignored.contains(&(signal as i32)) {
-            set.add(signal);
-        }
-    }
-    set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?)
-}
-
-/// The signals that whoever called us has ignored (`SigIgn` in `/proc/PID/status`). Without SIGPIPE, which
-/// Rust's runtime ignores itself.
-pub(super) fn ignored() -> Vec<i32> {
-    let mask = process::own_status("SigIgn");
-    let mask = mask.and_then(|hex| u64::from_str_radix(&hex, 16).ok()).unwrap_or(0);
-    (1..=64).filter(|n| mask & (1 << (n - 1)) != 0 && *n != libc::SIGPIPE).collect()
 }
 
 /// The one that was called.
@@ -337,20 +282,4 @@ impl Caller<'_> {
 
 fn detached(by: Signal) -> String {
     format!("{by} to the wrapper: detached, the workload continues")
-}
-
-/// A start error in the words of the command line.
-pub(super) fn in_options(text: &str) -> String {
-    let words = [
-        ("not started: ", ""),
-        ("give its full path in exec.command", "give its full path"),
-        ("exec.command", "the command"),
-        ("exec.env or the env files", "the environment"),
-        ("exec.env", "--env"),
-        ("exec.working_dir", "--workdir"),
-        ("exec.user", "--user"),
-        ("constraints.strict is set", "--strict is given"),
-        ("timeouts.run", "--timeout"),
-    ];
-    words.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

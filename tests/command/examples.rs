@@ -75,6 +75,14 @@ fn succeeded(site: &Site, done: &Done, job: &str) -> Value {
     report
 }
 
+/// Runs a command that succeeds, with what it asks for in force, or said why not. Gives its report.
+fn ran(site: &Site, line: &str, job: &str, asked: &[(&str, &str)]) -> Value {
+    let done = site.shell(line);
+    let report = succeeded(site, &done, job);
+    assert_asked(&done.err, &report, asked);
+    report
+}
+
 /// `python`, where only `python3` is called so.
 fn python(site: &Site) {
     let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
@@ -82,12 +90,39 @@ fn python(site: &Site) {
     symlink(path.trim(), site.path("bin/python")).expect("made");
 }
 
-/// For commands as another user: the program, and the places that it writes to, are for everybody.
-fn open_for_all(site: &Site) {
+/// A place for an example, if the programs are here that it names.
+fn site_with(test: &str, programs: &[&str]) -> Option<Site> {
+    all_here(test, programs).then(Site::new)
+}
+
+/// The same for one whose limits have to be kept.
+fn site_with_limits(test: &str, programs: &[&str]) -> Option<Site> {
+    (all_here(test, programs) && limits_are_here(test)).then(Site::new)
+}
+
+/// The same for commands as another user: the program, and the places that it writes to, are for everybody.
+fn site_for_nobody(test: &str) -> Option<Site> {
+    if !is_root() {
+        skipped(test, "it needs root, to be somebody without privileges, and to be root");
+        return None;
+    }
+    let site = site_with(test, &["setpriv"])?;
     fs::copy(FFRTMP, site.path("bin/ffrtmp")).expect("copied");
     for folder in [&site.root, &site.work] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).expect("changed");
     }
+    Some(site)
+}
+
+/// `sudo` for whoever is root already.
+fn sudo(test: &str, site: &Site) {
+    stands_in(test, "whoever tests is root already: a sudo that does nothing more");
+    site.program("sudo", "#!/bin/sh\nexec \"$@\"\n");
+}
+
+/// A command of the document, with the folder of the test in the place of one that it names.
+fn at(site: &Site, name: &str, line: &str) -> String {
+    line.replace(name, &site.work.display().to_string())
 }
 
 /// In front of a command: somebody without privileges.
@@ -97,11 +132,7 @@ const AS_NOBODY: &str = "setpriv --reuid 65534 --regid 65534 --clear-groups --in
 
 #[test]
 fn basic_metadata() {
-    let test = "basic_metadata";
-    if !all_here(test, &["python3"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("basic_metadata", &["python3"]) else { return };
     python(&site);
     site.write("train_model.py", "import sys\nprint('epoch', len(sys.argv))\n");
     let done = site.shell(
@@ -155,12 +186,9 @@ const EXAMPLE_1: &str = "ffrtmp run \\
 #[test]
 fn example_1_h264_with_nvenc() {
     let test = "example_1_h264_with_nvenc";
-    if !all_here(test, &["ffmpeg", "ffprobe"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with(test, &["ffmpeg", "ffprobe"]) else { return };
     clip(&site.path("input.mp4"), &MP4);
-    let line = EXAMPLE_1.replace("STREAMS", &site.work.display().to_string());
+    let line = at(&site, "STREAMS", EXAMPLE_1);
     let asked = [("cpu_quota", "200%"), ("memory_limit", "4GiB"), ("nice", "-5")];
     let mut done = site.shell(&line);
     if done.code() != Some(0) {
@@ -191,11 +219,7 @@ fn example_1_h264_with_nvenc() {
 
 #[test]
 fn example_2_h265_on_the_cpu() {
-    let test = "example_2_h265_on_the_cpu";
-    if !all_here(test, &["ffmpeg", "ffprobe"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("example_2_h265_on_the_cpu", &["ffmpeg", "ffprobe"]) else { return };
     clip(&site.path("4k_input.mp4"), &MP4);
     let line = "ffrtmp run \\
   --job-id transcode-h265-002 \\
@@ -210,11 +234,10 @@ fn example_2_h265_on_the_cpu() {
     -crf 23 \\
     -c:a copy \\
     STREAMS/4k_output.mp4";
-    let done = site.shell(&line.replace("STREAMS", &site.work.display().to_string()));
-    let report = succeeded(&site, &done, "transcode-h265-002");
-    assert_asked(
-        &done.err,
-        &report,
+    ran(
+        &site,
+        &at(&site, "STREAMS", line),
+        "transcode-h265-002",
         &[("cpu_quota", "400%"), ("memory_limit", "8GiB"), ("io_weight", "75%")],
     );
     assert_eq!(codecs(&site.path("4k_output.mp4")), "hevc,aac");
@@ -248,7 +271,7 @@ fn example_3_rtmp_to_hls() {
     -hls_flags delete_segments \\
     HLS/stream.m3u8";
     let line = line.replace("SERVER", &format!("127.0.0.1:{}/live", server.port));
-    let line = line.replace("HLS", &site.work.display().to_string());
+    let line = at(&site, "HLS", &line);
     let running = site.start(&mut site.script(&line));
     let workload = running.workload();
     let playlist = || site.read("stream.m3u8");
@@ -268,11 +291,7 @@ fn example_3_rtmp_to_hls() {
 
 #[test]
 fn example_4_a_batch_at_low_priority() {
-    let test = "example_4_a_batch_at_low_priority";
-    if !all_here(test, &["ffmpeg", "ffprobe"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("example_4_a_batch_at_low_priority", &["ffmpeg", "ffprobe"]) else { return };
     clip(&site.path("old_video.avi"), &["-c:v", "mpeg4", "-q:v", "5", "-c:a", "mp2"]);
     let line = "ffrtmp run \\
   --job-id batch-transcode-004 \\
@@ -286,10 +305,13 @@ fn example_4_a_batch_at_low_priority() {
     -preset slow \\
     -crf 22 \\
     ARCHIVE/new_video.mp4";
-    let done = site.shell(&line.replace("ARCHIVE", &site.work.display().to_string()));
-    let report = succeeded(&site, &done, "batch-transcode-004");
+    let report = ran(
+        &site,
+        &at(&site, "ARCHIVE", line),
+        "batch-transcode-004",
+        &[("cpu_weight", "50"), ("memory_limit", "1GiB"), ("nice", "10")],
+    );
     assert_says(&report, &[("intent", json!("test")), ("sla_eligible", json!(false))]);
-    assert_asked(&done.err, &report, &[("cpu_weight", "50"), ("memory_limit", "1GiB"), ("nice", "10")]);
     assert_eq!(constraint(&report, "nice")["actual"], "10");
     assert!(codecs(&site.path("new_video.mp4")).starts_with("h264,"));
 }
@@ -312,10 +334,7 @@ fn encoder(site: &Site, program: &str, output: &str) -> Stranger {
 #[test]
 fn example_5_obs_that_runs_already() {
     let test = "example_5_obs_that_runs_already";
-    if !all_here(test, &["ffmpeg"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with(test, &["ffmpeg"]) else { return };
     // A program with that name, with capture, encoder and output in threads of their own.
     stands_in(test, "no OBS Studio here: an encoder of that name, with as many threads");
     symlink(find_program("ffmpeg").expect("it is here"), site.path("bin/obs")).expect("made");
@@ -358,11 +377,9 @@ fn example_5_obs_that_runs_already() {
 
 #[test]
 fn example_6_a_gstreamer_pipeline() {
-    let test = "example_6_a_gstreamer_pipeline";
-    if !all_here(test, &["gst-launch-1.0", "pgrep"]) {
+    let Some(site) = site_with("example_6_a_gstreamer_pipeline", &["gst-launch-1.0", "pgrep"]) else {
         return;
-    }
-    let site = Site::new();
+    };
     let sink = site.path("video");
     let mut command = Command::new("gst-launch-1.0");
     command.args([
@@ -402,11 +419,7 @@ ffrtmp attach \\
 
 #[test]
 fn example_7_an_ffmpeg_of_unknown_origin() {
-    let test = "example_7_an_ffmpeg_of_unknown_origin";
-    if !all_here(test, &["ffmpeg"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("example_7_an_ffmpeg_of_unknown_origin", &["ffmpeg"]) else { return };
     let mut stranger = encoder(&site, "ffmpeg", "legacy.flv");
     let line = format!(
         "ffrtmp attach \\
@@ -475,11 +488,7 @@ fn example_8_high_priority() {
 
 #[test]
 fn example_9_a_memory_limit_kills() {
-    let test = "example_9_a_memory_limit_kills";
-    if !all_here(test, &["python3"]) || !limits_are_here(test) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with_limits("example_9_a_memory_limit_kills", &["python3"]) else { return };
     python(&site);
     // Twice what it may have, and then it would end well.
     let hog =
@@ -516,11 +525,7 @@ fn example_9_a_memory_limit_kills() {
 /// The shares are 200, 100 and 50 of 350: 57, 29 and 14 percent.
 #[test]
 fn example_10_tenants_share_by_weight() {
-    let test = "example_10_tenants_share_by_weight";
-    if !all_here(test, &["taskset"]) || !limits_are_here(test) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with_limits("example_10_tenants_share_by_weight", &["taskset"]) else { return };
     let allowed = attributes(std::process::id()).first().expect("ourselves").1.clone();
     let cpu: String = allowed.chars().take_while(char::is_ascii_digit).collect();
     for app in ["tenant_a_app", "tenant_b_app", "tenant_c_app"] {
@@ -607,11 +612,7 @@ fn example_12_a_benchmark_with_a_report() {
 
 #[test]
 fn example_13_a_job_that_fails() {
-    let test = "example_13_a_job_that_fails";
-    if !all_here(test, &["bash"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("example_13_a_job_that_fails", &["bash"]) else { return };
     site.write("failing_script.sh", "step=one\nls /nonexistent/input\nexit 3\n");
     let bash = find_program("bash").expect("it is here");
     let line = "ffrtmp run \\
@@ -633,11 +634,7 @@ fn example_13_a_job_that_fails() {
 /// What the example's worker executes.
 #[test]
 fn example_15_as_a_worker_runs_it() {
-    let test = "example_15_as_a_worker_runs_it";
-    if !all_here(test, &["ffmpeg", "ffprobe"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("example_15_as_a_worker_runs_it", &["ffmpeg", "ffprobe"]) else { return };
     clip(&site.path("input.mp4"), &MP4);
     let done = site.shell(
         "ffrtmp run \\
@@ -662,18 +659,9 @@ fn example_15_as_a_worker_runs_it() {
 
 #[test]
 fn issue_1_no_permission_for_cgroups() {
-    let test = "issue_1_no_permission_for_cgroups";
-    if !is_root() {
-        return skipped(test, "it needs root, to be somebody without privileges, and to be root");
-    }
-    if !all_here(test, &["setpriv"]) {
-        return;
-    }
-    let site = Site::new();
-    open_for_all(&site);
+    let Some(site) = site_for_nobody("issue_1_no_permission_for_cgroups") else { return };
     site.program("my_command", "#!/bin/sh\nid -u; nice\n");
-    stands_in(test, "whoever tests is root already: a sudo that does nothing more");
-    site.program("sudo", "#!/bin/sh\nexec \"$@\"\n");
+    sudo("issue_1_no_permission_for_cgroups", &site);
     let base = site.shell("nice").out.trim().to_owned();
     let done = site.shell("sudo ffrtmp run -- my_command");
     assert_eq!((done.code(), done.out), (Some(0), format!("0\n{base}\n")));
@@ -698,23 +686,14 @@ fn issue_1_no_permission_for_cgroups() {
 
 #[test]
 fn issue_2_negative_nice_needs_privilege() {
-    let test = "issue_2_negative_nice_needs_privilege";
-    if !is_root() {
-        return skipped(test, "it needs root, to be somebody without privileges, and to be root");
-    }
-    if !all_here(test, &["setpriv"]) {
-        return;
-    }
-    let site = Site::new();
-    open_for_all(&site);
+    let Some(site) = site_for_nobody("issue_2_negative_nice_needs_privilege") else { return };
     site.program("my_command", "#!/bin/sh\nnice\n");
     let base = site.shell("nice").out.trim().to_owned();
     let done = site.shell(&format!("{AS_NOBODY} ffrtmp run --nice -10 -- my_command"));
     assert_eq!((done.code(), done.out), (Some(0), format!("{base}\n")));
     let warning = format!("[wrapper] WARNING: Cannot set negative nice (requires root), using {base}");
     assert!(done.err.contains(&warning), "{}", done.err);
-    stands_in(test, "whoever tests is root already: a sudo that does nothing more");
-    site.program("sudo", "#!/bin/sh\nexec \"$@\"\n");
+    sudo("issue_2_negative_nice_needs_privilege", &site);
     let done = site.shell("sudo ffrtmp run --nice -10 -- my_command");
     assert!(done.out == "-10\n" || done.err.contains(&warning), "{done:?}");
     let done = site.shell("ffrtmp run --nice 10 -- my_command");
@@ -806,11 +785,7 @@ fn pattern_2_by_day_and_by_cron() {
 
 #[test]
 fn pattern_3_profiles() {
-    let test = "pattern_3_profiles";
-    if !all_here(test, &["python3", "bash"]) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with("pattern_3_profiles", &["python3", "bash"]) else { return };
     python(&site);
     site.write("batch_job.py", "import os, sys\nprint(os.nice(0), sys.argv[1:])\n");
     let done = site.shell(
@@ -840,11 +815,7 @@ chmod +x run_low_priority.sh
 
 #[test]
 fn checklist_the_cgroup_shows_the_job() {
-    let test = "checklist_the_cgroup_shows_the_job";
-    if !limits_are_here(test) {
-        return;
-    }
-    let site = Site::new();
+    let Some(site) = site_with_limits("checklist_the_cgroup_shows_the_job", &[]) else { return };
     let job = crate::harness::unique("checked");
     let running: Running = site.start_run(&["--job-id", &job, "--memory-limit", "64", "sleep", "1000"]);
     let workload = running.workload();

@@ -8,6 +8,7 @@ pub mod growth;
 pub mod limits_edit;
 pub mod limits_many;
 pub mod limits_start;
+pub mod peers;
 pub mod recover;
 pub mod start;
 pub mod thousand;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use nix::sys::signal::Signal;
 
 use crate::stage::Stage;
 use crate::stats::millis;
@@ -42,7 +43,7 @@ pub fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         read_all(&stage.path().join("state/runs"))?;
         let read = millis(before, workload::now()) / 1000.0;
         let before = workload::now();
-        stage.kill_daemons();
+        stage.end_daemons(Signal::SIGKILL);
         stage.supervise(bench)?;
         wait_for_line(stage.log()?, &format!("took over {jobs} "))?;
         let took = millis(before, workload::now()) / 1000.0;

@@ -2,12 +2,10 @@
 //! while they run, beside runit and supervisord.
 
 use std::collections::HashSet;
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use nix::sys::signal::Signal;
 
 use crate::process::{Activity, Stat, pss_kb, rss_kb};
@@ -15,7 +13,7 @@ use crate::stage::Stage;
 use crate::stats::millis;
 use crate::table::{Aim, Row};
 use crate::workload::{CheckIn, Life};
-use crate::{Bench, interrupt};
+use crate::{Bench, interrupt, peers};
 
 const JOBS: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -42,7 +40,7 @@ impl Wanted {
 /// Measures what is wanted.
 pub fn measure(bench: &Bench, wanted: &Wanted) -> anyhow::Result<Vec<Row>> {
     let rounds = if wanted.start { bench.samples(7, 1) } else { 1 };
-    let runsvdir = find("runsvdir");
+    let runsvdir = peers::find("runsvdir");
     let (mut bare, mut ours, mut runit) = (Vec::new(), Vec::new(), Vec::new());
     let mut state = State::default();
     for round in 1..=rounds {
@@ -57,7 +55,7 @@ pub fn measure(bench: &Bench, wanted: &Wanted) -> anyhow::Result<Vec<Row>> {
             runit.push(runit_all(bench, runsvdir, last && wanted.memory, &mut state)?);
         }
     }
-    let supervisord = find("supervisord");
+    let supervisord = peers::find("supervisord");
     let mut supervisord_start = Vec::new();
     if let Some(supervisord) = supervisord.as_ref().filter(|_| wanted.memory) {
         supervisord_start.push(supervisord_all(bench, supervisord, &mut state)?);
@@ -116,13 +114,12 @@ struct State {
     idle_details: Vec<(&'static str, f64)>,
 }
 
-/// Seconds until all of them had begun. Each has to be another process with another number, where
-/// they were given numbers.
-fn until_all(stage: &mut Stage, before: i64, numbered: bool) -> anyhow::Result<(f64, Vec<CheckIn>)> {
+/// Seconds until all of them had begun. Each has to be another process with another number.
+fn until_all(stage: &mut Stage, before: i64) -> anyhow::Result<(f64, Vec<CheckIn>)> {
     let checkins = stage.wait_for(JOBS, false, TIMEOUT)?;
     let pids: HashSet<i32> = checkins.iter().map(|checkin| checkin.pid).collect();
     let ids: HashSet<u32> = checkins.iter().map(|checkin| checkin.id).collect();
-    if pids.len() != JOBS || (numbered && ids.len() != JOBS) {
+    if pids.len() != JOBS || ids.len() != JOBS {
         bail!(
             "{JOBS} workloads checked in, but {} processes of {} jobs: some began twice",
             pids.len(),
@@ -140,7 +137,7 @@ fn spawn_all(bench: &Bench) -> anyhow::Result<f64> {
     for id in 1..JOBS {
         stage.spawn(Life::Stay, id)?;
     }
-    Ok(until_all(&mut stage, before, true)?.0)
+    Ok(until_all(&mut stage, before)?.0)
 }
 
 fn supervise_all(bench: &Bench, wanted: &Wanted, last: bool, state: &mut State) -> anyhow::Result<f64> {
@@ -151,7 +148,7 @@ fn supervise_all(bench: &Bench, wanted: &Wanted, last: bool, state: &mut State) 
     // What was just written is not to be on its way to the disk while we measure; so for the others.
     nix::unistd::sync();
     let (pid, before) = stage.supervise(bench)?;
-    let (seconds, checkins) = until_all(&mut stage, before, true)?;
+    let (seconds, checkins) = until_all(&mut stage, before)?;
     if last && (wanted.memory || wanted.idle) {
         interrupt::sleep(SETTLE)?;
         let wrappers = parents(&checkins)?;
@@ -208,16 +205,11 @@ fn parents(checkins: &[CheckIn]) -> anyhow::Result<Vec<i32>> {
 
 fn runit_all(bench: &Bench, runsvdir: &Path, memory: bool, state: &mut State) -> anyhow::Result<f64> {
     let mut stage = Stage::new(bench)?;
-    let services = stage.path().join("services");
-    for id in 0..JOBS {
-        let service = services.join(format!("job-{id:04}"));
-        fs::create_dir_all(&service).with_context(|| format!("cannot create {}", service.display()))?;
-        symlink(stage.program(), service.join("run")).context("cannot make a service")?;
-    }
+    let command = peers::runit(&stage, runsvdir, Life::Stay, JOBS)?;
     nix::unistd::sync();
     // By SIGHUP it ends its runsv processes, and they their services.
-    let (_, before) = stage.daemon(&[runsvdir.into(), services.into()], Signal::SIGHUP)?;
-    let (seconds, checkins) = until_all(&mut stage, before, false)?;
+    let (_, before) = stage.daemon(&command, Signal::SIGHUP)?;
+    let (seconds, checkins) = until_all(&mut stage, before)?;
     if memory {
         interrupt::sleep(SETTLE)?;
         state.runsv_pss = parents(&checkins)?.into_iter().map(pss_kb).collect::<Result<_, _>>()?;
@@ -227,31 +219,11 @@ fn runit_all(bench: &Bench, runsvdir: &Path, memory: bool, state: &mut State) ->
 
 fn supervisord_all(bench: &Bench, supervisord: &Path, state: &mut State) -> anyhow::Result<f64> {
     let mut stage = Stage::new(bench)?;
-    let dir = stage.path().display();
-    let mut text = format!(
-        "[supervisord]\nnodaemon=true\nlogfile={dir}/supervisord.log\npidfile={dir}/supervisord.pid\n\
-         childlogdir={dir}\nminfds=8192\n"
-    );
-    for id in 0..JOBS {
-        let command = stage.workload(Life::Stay, id).join(" ");
-        text += &format!(
-            "[program:job-{id:04}]\ncommand={command}\nautorestart=false\nstartsecs=0\n\
-             stdout_logfile=NONE\nstderr_logfile=NONE\n"
-        );
-    }
-    let configuration = stage.path().join("supervisord.conf");
-    fs::write(&configuration, text).with_context(|| format!("cannot write {}", configuration.display()))?;
+    let command = peers::supervisord(&stage, supervisord, Life::Stay, JOBS)?;
     nix::unistd::sync();
-    let (pid, before) =
-        stage.daemon(&[supervisord.into(), "-c".into(), configuration.into()], Signal::SIGTERM)?;
-    let (seconds, _) = until_all(&mut stage, before, true)?;
+    let (pid, before) = stage.daemon(&command, Signal::SIGTERM)?;
+    let (seconds, _) = until_all(&mut stage, before)?;
     interrupt::sleep(SETTLE)?;
     state.supervisord_rss = vec![rss_kb(pid)? / 1000.0];
     Ok(seconds)
-}
-
-/// A program on PATH.
-fn find(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
 }

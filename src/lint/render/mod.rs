@@ -1,5 +1,6 @@
 //! Printing what was found: for people and for machines.
 
+mod findings;
 pub mod github;
 pub mod human;
 pub mod json;
@@ -7,8 +8,7 @@ pub mod sarif;
 
 use std::io::{self, Write};
 
-use super::diagnostic::Diagnostic;
-use crate::config::problem::Level;
+pub use findings::Findings;
 
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,22 +24,7 @@ pub enum Format {
     Github,
 }
 
-/// Everything that was found.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// How many files were looked at.
-    pub files: usize,
-    /// What is wrong with them, sorted.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
 impl Findings {
-    /// How many findings are of this level.
-    #[must_use]
-    pub fn count(&self, level: Level) -> usize {
-        self.diagnostics.iter().filter(|diagnostic| diagnostic.level == level).count()
-    }
-
     /// Prints them.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Findings;
 use crate::lint::diagnostic::{Diagnostic, level_name};
-use crate::lint::rules::{self, Rule};
+use crate::lint::rule::Rule;
+use crate::lint::rules;
 
 /// Prints the document, with the rules that were broken and their texts.
 ///

@@ -1,34 +1,27 @@
 //! A user or group this machine does not have.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::linux::user::credentials;
 
-pub static RULE: Rule = Rule {
-    code: "account-not-found",
-    level: Level::Error,
-    summary: "The user or group does not exist",
-    explain: "\
+rule! {
+    "account-not-found" Error "The user or group does not exist"
+    because "\
 Told with `--host` only. The account is looked up as at the start of the job, by name or by number, in \
 the databases of the system (nsswitch.conf). A number without an entry works, but only together with \
-`group`.",
-    bad: &[Example::Job(
-        r#"
+`group`."
+    bad r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 user = "no-such-user-x"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 user = "root"
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, _: &Host, problems: &mut Vec<Problem>) {
     let Some(exec) = context.job.exec() else { return };

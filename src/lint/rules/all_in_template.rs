@@ -1,42 +1,30 @@
 //! Two ways to make several jobs of one file.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "all-in-template",
-    level: Level::Error,
-    summary: "`all` is set in a template",
-    explain: "\
+rule! {
+    "all-in-template" Error "`all` is set in a template"
+    because "\
 With `all = true` each process that fits is a run of its own, which is called `<job>@<pid>`; with `instances` \
 each entry is a job of its own, which is called `<job>@<entry>`. Both at once would give one name to two things.
 
-`all` needs no `instances`: it finds however many processes there are.",
-    bad: &[Example::Job(
-        r#"
+`all` needs no `instances`: it finds however many processes there are."
+    bad r#"
 instances = ["a", "b"]
 
 [attach]
 match = { name = "ffmpeg", args = "/srv/%i/" }
 all = true
-"#,
-    )],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 instances = ["a", "b"]
 
 [attach]
 match = { name = "ffmpeg", args = "/srv/%i/" }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [attach]
 match = { name = "ffmpeg", args = "/srv/" }
 all = true
-"#,
-        ),
-    ],
-    check: Check::Loader,
-};
+"#
+}

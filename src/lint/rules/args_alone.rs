@@ -1,55 +1,38 @@
 //! Words that others carry in their command line, too.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::job::{Match, Target};
 
-pub static RULE: Rule = Rule {
-    code: "args-alone",
-    level: Level::Warning,
-    summary: "A rule tells its processes by their arguments alone",
-    explain: "\
+rule! {
+    "args-alone" Warning "A rule tells its processes by their arguments alone"
+    because "\
 The same words stand in the command line of the shell that started the program, of a tmux, screen, watch or ssh \
 that was given the command, of an editor that has a file of that name open, and of a grep that looks for it. All of \
 them fit, and one of them may have been running longest. Say with `name` or `exe` which program is meant, or rule \
 the others out with `not`. An expression that begins with `^` and the program is as good: arguments begin with the \
-program's own name.",
-    bad: &[
-        Example::Job(
-            r#"
+program's own name."
+    bad r#"
 [attach]
 match = { args = 'rtmp://live\.example/' }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [attach]
 match = { args = 'rtmp://live\.example/', user = "alice" }
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [attach]
 match = { name = "ffmpeg", args = 'rtmp://live\.example/' }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [attach]
 match = { args = '^/usr/bin/ffmpeg .*rtmp://live\.example/' }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [attach]
 match = { args = 'rtmp://live\.example/', not = { name = ["bash", "tmux", "vim"] } }
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(Target::Match(fit)) = context.job.attach().map(|attach| &attach.target) else { return };

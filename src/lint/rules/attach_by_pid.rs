@@ -1,39 +1,28 @@
 //! A process number in a file that outlives it.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::job::Target;
 
-pub static RULE: Rule = Rule {
-    code: "attach-by-pid",
-    level: Level::Warning,
-    summary: "A job is attached by a bare process number",
-    explain: "\
+rule! {
+    "attach-by-pid" Warning "A job is attached by a bare process number"
+    because "\
 Process numbers are used again. When the process has ended, or the machine was started anew, the number \
 in the file is that of some other process, or of none; the file is still there and means that one now. \
-`pid_file` and `match` find the right process every time.",
-    bad: &[Example::Job(
-        r#"
+`pid_file` and `match` find the right process every time."
+    bad r#"
 [attach]
 pid = 1234
-"#,
-    )],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [attach]
 match = { name = "obs", user = "alice" }
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     if let Some(Target::Pid(_)) = context.job.attach().map(|attach| &attach.target) {

@@ -1,27 +1,19 @@
 //! None or several ways to find a process.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "attach-one-of",
-    level: Level::Error,
-    summary: "[attach] needs exactly one of `pid`, `pid_file` and `match`",
-    explain: "\
+rule! {
+    "attach-one-of" Error "[attach] needs exactly one of `pid`, `pid_file` and `match`"
+    because "\
 Each of the three tells which process is meant. Two of them may come to contradict each other, and none \
-names no process at all.",
-    bad: &[Example::Job(
-        r#"
+names no process at all."
+    bad r#"
 [attach]
 pid_file = "/run/obs.pid"
 match = { name = "obs" }
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,46 +1,33 @@
 //! A limit that the kernel would refuse, or that would not do what is meant.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "bad-rlimit",
-    level: Level::Error,
-    summary: "This is no limit of a process",
-    explain: "\
+rule! {
+    "bad-rlimit" Error "This is no limit of a process"
+    because "\
 `[exec.rlimits]` holds the limits of setrlimit(2): a whole number for what is counted (`nofile`, `nproc`, \
 `rtprio`, `sigpending`), a duration of whole seconds for `cpu`, a size with its unit for the others, or \
 `\"unlimited\"`. One value is both the soft and the hard limit; `\"SOFT:HARD\"` tells them apart, and the \
 soft one, which holds, cannot be above the hard one.
 
 At the soft limit of `cpu` a process is sent SIGXCPU, so that it can end well, and at the hard one SIGKILL. \
-If the two are the same there is no SIGXCPU; with one value the hard limit is 5 s above the soft one.",
-    bad: &[
-        Example::Job(
-            r#"
+If the two are the same there is no SIGXCPU; with one value the hard limit is 5 s above the soft one."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 rlimits = { nofile = "4096:1024" }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 rlimits = { cpu = "10m:10m" }
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 rlimits = { nofile = "1024:4096", cpu = "10m" }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -48,8 +35,5 @@ command = ["/usr/bin/true"]
 core = 0
 as = "8GiB"
 stack = "8MiB:unlimited"
-"#,
-        ),
-    ],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,27 +1,22 @@
 //! A change of user that needs root.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::linux::user::credentials;
 
-pub static RULE: Rule = Rule {
-    code: "cannot-switch-user",
-    level: Level::Error,
-    summary: "Only root can run a job as another user",
-    explain: "\
+rule! {
+    "cannot-switch-user" Error "Only root can run a job as another user"
+    because "\
 Told with `--host` only. A supervisor that runs as an ordinary user can start workloads only as that \
 user. Leave `user` and `group` out, or run the supervisor as root. The check assumes that the supervisor \
-runs as whoever runs `validate`.",
-    bad: &[Example::Words("user = \"www-data\" in a job of a supervisor that is not root")],
-    good: &[Example::Job(
-        r#"
+runs as whoever runs `validate`."
+    bad Words "user = \"www-data\" in a job of a supervisor that is not root"
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
     let Some(exec) = context.job.exec() else { return };

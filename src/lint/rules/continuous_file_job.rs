@@ -1,33 +1,26 @@
 //! A job without an end whose work has one.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::job::Lifecycle;
 
-pub static RULE: Rule = Rule {
-    code: "continuous-file-job",
-    level: Level::Warning,
-    summary: "A continuous job turns files into files",
-    explain: "\
+rule! {
+    "continuous-file-job" Warning "A continuous job turns files into files"
+    because "\
 A transcode of a file has an end, and reaching it is success. As a `continuous` job it is reported as \
 failed when it is done, and started again, over its own output, for ever. Use `lifecycle = \"oneshot\"`, \
-the default. A file that is to be played in a loop has `-stream_loop -1` in front of its `-i`.",
-    bad: &[Example::Job(
-        r#"
+the default. A file that is to be played in a loop has `-stream_loop -1` in front of its `-i`."
+    bad r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-nostats", "/srv/out.mkv"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mkv"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,39 +1,32 @@
 //! A limit the kernel has no controller for.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::constraints::ConstraintName;
 
-pub static RULE: Rule = Rule {
-    code: "controller-missing",
-    level: Level::Warning,
-    summary: "A cgroup controller is missing on this machine",
-    explain: "\
+rule! {
+    "controller-missing" Warning "A cgroup controller is missing on this machine"
+    because "\
 Told with `--host` only. Limits on CPU, memory, disks and tasks are kept by controllers of the kernel \
 (cgroups(7)). Where one is missing, not compiled in, switched off at boot, or not handed on to a \
 container, the limits that need it are not in force; the report says so, and a `strict` job does not \
-start.",
-    bad: &[Example::Job(
-        r#"
+start."
+    bad r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 tasks_max = 100
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 cpu_weight = 100
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
     use ConstraintName as N;

@@ -1,37 +1,30 @@
 //! CPUs this machine does not have.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::cpus::CpuSet;
 
-pub static RULE: Rule = Rule {
-    code: "cpu-not-online",
-    level: Level::Warning,
-    summary: "`cpus` names CPUs that are not online",
-    explain: "\
+rule! {
+    "cpu-not-online" Warning "`cpus` names CPUs that are not online"
+    because "\
 Told with `--host` only. CPUs are counted from 0: a machine with 4 has 0 to 3. The kernel refuses a set \
-in which no CPU is online, and passes over the others.",
-    bad: &[Example::Job(
-        r#"
+in which no CPU is online, and passes over the others."
+    bad r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 cpus = "0-63" # on a machine with 2
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 cpu_weight = 100
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
     let Some(cpus) = &context.job.constraints.cpus else { return };

@@ -1,33 +1,25 @@
 //! One limit in two spellings.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "cpu-quota-and-max",
-    level: Level::Error,
-    summary: "Both `cpu_quota` and `cpu_max` are given",
-    explain: "\
+rule! {
+    "cpu-quota-and-max" Error "Both `cpu_quota` and `cpu_max` are given"
+    because "\
 `cpu_quota = 200` and `cpu_max = \"200000 100000\"` both set the kernel's `cpu.max`. With both given, \
-one of them would have to be passed over.",
-    bad: &[Example::Job(
-        r#"
+one of them would have to be passed over."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_quota = 200
 cpu_max = "50000 100000"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_max = "50000 100000"
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

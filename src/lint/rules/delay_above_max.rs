@@ -1,29 +1,23 @@
 //! A first pause longer than the longest.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::units::format_duration;
 
-pub static RULE: Rule = Rule {
-    code: "delay-above-max",
-    level: Level::Warning,
-    summary: "`restart.delay` is above `restart.max_delay`",
-    explain: "\
+rule! {
+    "delay-above-max" Warning "`restart.delay` is above `restart.max_delay`"
+    because "\
 The pause before a restart begins at `delay` and doubles with each failure, up to `max_delay`. With a \
 `delay` above it there is nothing to double: every pause is `delay`, and `max_delay` is a key that does \
-not do what it says. Its default is one minute.",
-    bad: &[Example::Job(
-        r#"
+not do what it says. Its default is one minute."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
 delay = "5m"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -31,10 +25,9 @@ command = ["/usr/bin/true"]
 policy = "on-failure"
 delay = "5m"
 max_delay = "30m"
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let restart = &context.job.restart;

@@ -1,35 +1,28 @@
 //! A program that puts itself between us and the workload.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "detaching-program",
-    level: Level::Warning,
-    summary: "The command goes through a program that hides the workload",
-    explain: "\
+rule! {
+    "detaching-program" Warning "The command goes through a program that hides the workload"
+    because "\
 `sudo`, `su` and `runuser` stay in front of the workload and pass on only some signals; `nohup`, \
 `setsid`, `screen`, `tmux`, `start-stop-daemon` and `systemd-run` start it somewhere else and end at \
 once. What is supervised, limited and stopped is then the go-between. `docker run` is of the same kind: \
 the workload is the daemon's child, outside of the job's limits.
 
 The supervisor does what they are used for: `exec.user` changes the user, every job has a session of its \
-own, and outlives the supervisor.",
-    bad: &[Example::Job(
-        r#"
+own, and outlives the supervisor."
+    bad r#"
 [exec]
 command = ["sudo", "-u", "encoder", "/usr/local/bin/encode"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/local/bin/encode"]
 user = "encoder"
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let help = match context.program() {

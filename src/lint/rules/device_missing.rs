@@ -1,44 +1,33 @@
 //! A device this machine does not have.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{At, KeyPath, Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{At, Context, KeyPath, Problem, argument, rule};
 use std::path::Path;
 
-pub static RULE: Rule = Rule {
-    code: "device-missing",
-    level: Level::Warning,
-    summary: "A device is not there",
-    explain: "\
+rule! {
+    "device-missing" Warning "A device is not there"
+    because "\
 Told with `--host` only. A camera, a capture card or a graphics card that the command names is not \
 there: not plugged in, without its driver, or under another number; the links below `/dev/v4l/by-id` and \
 `/dev/dri/by-path` keep their names. It is a warning, as devices come and go. The same goes for the \
-disks of `io_max`, by number.",
-    bad: &[
-        Example::Job(
-            r#"
+disks of `io_max`, by number."
+    bad r#"
 [exec]
 command = ["/bin/sh", "/dev/video99"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 
 [constraints]
 io_max = ["4000:4000 wbps=1048576"]
-"#,
-        ),
-    ],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/dev/null"]
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, _: &Host, problems: &mut Vec<Problem>) {
     for (n, text) in context.argv().iter().enumerate().skip(1) {

@@ -1,33 +1,26 @@
 //! An encoder this ffmpeg was built without.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
 use crate::config::suggest::nearest;
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "encoder-missing",
-    level: Level::Error,
-    summary: "The ffmpeg of this machine does not have the encoder",
-    explain: "\
+rule! {
+    "encoder-missing" Error "The ffmpeg of this machine does not have the encoder"
+    because "\
 Told with `--host` only. Which encoders an ffmpeg has is decided when it is built: those of \
 distributions often lack libfdk_aac, static builds often lack the ones for graphics cards. `ffmpeg \
 -encoders` lists them; it is what is asked here. An encoder in the list may still find no card when it \
 starts.
 
 For this the program that the job names is run, as whoever runs `validate`; not if others than that \
-user or root can change it.",
-    bad: &[Example::Words(
-        "[\"ffmpeg\", \"-i\", \"/srv/in.mp4\", \"-c:a\", \"libfdk_aac\", \"/srv/out.m4a\"] with an ffmpeg that has no libfdk_aac",
-    )],
-    good: &[Example::Job(
-        r#"
+user or root can change it."
+    bad Words "[\"ffmpeg\", \"-i\", \"/srv/in.mp4\", \"-c:a\", \"libfdk_aac\", \"/srv/out.m4a\"] with an ffmpeg that has no libfdk_aac"
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
     let (Some(ffmpeg), Some(exec)) = (&context.ffmpeg, context.job.exec()) else { return };

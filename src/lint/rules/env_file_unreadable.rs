@@ -1,33 +1,26 @@
 //! A file of variables that cannot be read.
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 use std::io::ErrorKind;
 
-pub static RULE: Rule = Rule {
-    code: "env-file-unreadable",
-    level: Level::Error,
-    summary: "A file of `env_files` cannot be read",
-    explain: "\
+rule! {
+    "env-file-unreadable" Error "A file of `env_files` cannot be read"
+    because "\
 Told with `--host` only. The files are read at each start; where one is missing, the job does not start. \
-A `-` in front of the path (`\"-/etc/ffrtmp/extra.env\"`) allows the file to be missing.",
-    bad: &[Example::Job(
-        r#"
+A `-` in front of the path (`\"-/etc/ffrtmp/extra.env\"`) allows the file to be missing."
+    bad r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 env_files = ["/nonexistent/x.env"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 env_files = ["-/nonexistent/x.env"]
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, _: &Host, problems: &mut Vec<Problem>) {
     let Some(exec) = context.job.exec() else { return };

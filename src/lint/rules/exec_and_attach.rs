@@ -1,29 +1,21 @@
 //! Two sources for one workload.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "exec-and-attach",
-    level: Level::Error,
-    summary: "A job has both [exec] and [attach]",
-    explain: "\
+rule! {
+    "exec-and-attach" Error "A job has both [exec] and [attach]"
+    because "\
 `[exec]` starts a workload and ends it again; `[attach]` takes over one that runs already, and is never \
-allowed to end it. A job can do only one of the two.",
-    bad: &[Example::Job(
-        r#"
+allowed to end it. A job can do only one of the two."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [attach]
 pid_file = "/run/obs.pid"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [attach]
 pid_file = "/run/obs.pid"
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

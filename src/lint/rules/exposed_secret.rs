@@ -1,13 +1,10 @@
 //! A password or stream key that everybody can read.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::lint::rule::{At, Context, KeyPath, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "exposed-secret",
-    level: Level::Warning,
-    summary: "A secret in a file that everybody can read",
-    explain: "\
+rule! {
+    "exposed-secret" Warning "A secret in a file that everybody can read"
+    because "\
 Whoever has a stream key can broadcast in your name. A job file of mode 0644 shows it to every user and \
 every backup of the machine.
 
@@ -18,45 +15,31 @@ others (`chmod o-r FILE`). Arguments are shown to every user by ps(1) as well, u
 with `hidepid=2`.
 
 Seen as secrets are `user:password@` in URLs, options and URL parameters with names like `password`, \
-`token` or `key`, variables with such names, and a last part of an RTMP URL that looks random.",
-    bad: &[
-        Example::Job(
-            r#"
+`token` or `key`, variables with such names, and a last part of an RTMP URL that looks random."
+    bad r#"
 [exec]
 command = ["/usr/bin/true", "rtmp://live.example.com/app/x8f2-k3p9-q7w1-z5m4"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true", "--password=hunter2"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 env = { API_TOKEN = "abc123" }
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true", "rtmp://live.example.com/app/studio"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 env_files = ["/etc/ffrtmp/api.env"]
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 const READ_BY_OTHERS: u32 = 0o004;
 

@@ -1,39 +1,32 @@
 //! An input that may keep silent for ever.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
 use crate::lint::ffmpeg::{is_network, scheme};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "ffmpeg-input-timeout",
-    level: Level::Warning,
-    summary: "A network input has no time-out",
-    explain: "\
+rule! {
+    "ffmpeg-input-timeout" Warning "A network input has no time-out"
+    because "\
 By default ffmpeg waits for data without end. When the sender is unplugged, or a firewall forgets the \
 connection, ffmpeg hangs: alive, using no CPU, sending nothing, and deaf to the first SIGTERM. No \
 restart helps, since nothing ends.
 
 With a time-out it ends, and is started again: `-rw_timeout 10000000` (microseconds) in front of the \
 input for RTMP, HTTP and TCP; `-timeout` (microseconds; `-stimeout` before ffmpeg 5) for RTSP; \
-`timeout=` in the URL of UDP and SRT.",
-    bad: &[Example::Job(
-        r#"
+`timeout=` in the URL of UDP and SRT."
+    bad r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

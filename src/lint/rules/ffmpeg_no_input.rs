@@ -1,31 +1,24 @@
 //! A command that names only outputs.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
 use crate::lint::ffmpeg::Opt;
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "ffmpeg-no-input",
-    level: Level::Error,
-    summary: "ffmpeg is given no input",
-    explain: "\
+rule! {
+    "ffmpeg-no-input" Error "ffmpeg is given no input"
+    because "\
 An input is named with `-i` in front of it; every other file name on the command line is an output. \
 `ffmpeg -y in.mp4 out.mp4` has two outputs and no input: it fails, and is spared from overwriting in.mp4 \
-only because it has nothing to write.",
-    bad: &[Example::Job(
-        r#"
+only because it has nothing to write."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,32 +1,25 @@
 //! A question nobody will answer.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "ffmpeg-overwrite",
-    level: Level::Warning,
-    summary: "ffmpeg is told neither to overwrite nor not to",
-    explain: "\
+rule! {
+    "ffmpeg-overwrite" Warning "ffmpeg is told neither to overwrite nor not to"
+    because "\
 When the output exists, ffmpeg asks whether to overwrite it. Nobody is there to answer: it ends without \
 having done anything, with exit code 1 up to ffmpeg 5 and with exit code 0, as if all were well, in \
 newer ones. A job that is started again finds its own output of the last time.
 
-`-y` overwrites; `-n` does not, and ends.",
-    bad: &[Example::Job(
-        r#"
+`-y` overwrites; `-n` does not, and ends."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,31 +1,24 @@
 //! A program that listens to the keyboard.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "ffmpeg-stdin",
-    level: Level::Warning,
-    summary: "ffmpeg is not told to leave standard input alone",
-    explain: "\
+rule! {
+    "ffmpeg-stdin" Warning "ffmpeg is not told to leave standard input alone"
+    because "\
 ffmpeg reads commands from its standard input: `q` ends it, `c` sends commands to filters. Under the \
 supervisor that input is /dev/null and does no harm. But a command is copied: into a shell script with a \
 `while read` loop, where ffmpeg eats the rest of the list; into a background job, where it is stopped \
-for reading from the terminal. `-nostdin` makes it the same everywhere.",
-    bad: &[Example::Job(
-        r#"
+for reading from the terminal. `-nostdin` makes it the same everywhere."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,37 +1,26 @@
 //! A filter for what is not decoded.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "filter-with-copy",
-    level: Level::Error,
-    summary: "A filter together with `-c copy`",
-    explain: "\
+rule! {
+    "filter-with-copy" Error "A filter together with `-c copy`"
+    because "\
 `copy` hands packets on as they are, without decoding them; a filter works on decoded pictures or \
-samples. ffmpeg refuses the two together. Leave out the filter, or name an encoder.",
-    bad: &[Example::Job(
-        r#"
+samples. ffmpeg refuses the two together. Leave out the filter, or name an encoder."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "copy", "-vf", "scale=1280:-2", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "libx264", "-vf", "scale=1280:-2", "/srv/out.mp4"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "-c:v:0", "libx264", "-vf", "scale=1280:-2", "/srv/out.mp4"]
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,35 +1,28 @@
 //! A pipeline that is cut off instead of ended.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "gst-no-eos",
-    level: Level::Warning,
-    summary: "gst-launch is not told to end its streams",
-    explain: "\
+rule! {
+    "gst-no-eos" Warning "gst-launch is not told to end its streams"
+    because "\
 With `-e`, gst-launch answers SIGINT by sending the end of the stream through the pipeline, so that \
-muxers write their index and files can be read. Without it the pipeline is torn down on the spot.",
-    bad: &[Example::Job(
-        r#"
+muxers write their index and files can be read. Without it the pipeline is torn down on the spot."
+    bad r#"
 [exec]
 command = ["gst-launch-1.0", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
 
 [stop]
 signal = "SIGINT"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
 
 [stop]
 signal = "SIGINT"
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let has_flag = || context.argv().iter().any(|text| text == "-e" || text == "--eos-on-shutdown");

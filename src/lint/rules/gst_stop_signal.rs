@@ -1,32 +1,25 @@
 //! A signal that gst-launch does not end its streams for.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 
-pub static RULE: Rule = Rule {
-    code: "gst-stop-signal",
-    level: Level::Warning,
-    summary: "gst-launch is stopped with another signal than SIGINT",
-    explain: "\
+rule! {
+    "gst-stop-signal" Warning "gst-launch is stopped with another signal than SIGINT"
+    because "\
 gst-launch ends its streams (with `-e`) when it gets SIGINT, as from Ctrl-C; for it this is the default of \
-`stop.signal`. SIGTERM ends the program itself, and the end of the stream is never sent.",
-    bad: &[Example::Job(
-        r#"
+`stop.signal`. SIGTERM ends the program itself, and the end of the stream is never sent."
+    bad r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
 
 [stop]
 signal = "SIGTERM"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["gst-launch-1.0", "-e", "filesrc", "location=/srv/in.ogg", "!", "fakesink"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let signal = context.job.stop.signal;

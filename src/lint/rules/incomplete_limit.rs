@@ -1,34 +1,26 @@
 //! A restart limit with only one of its two numbers.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "incomplete-limit",
-    level: Level::Error,
-    summary: "`restart.limit` needs both `starts` and `within`",
-    explain: "\
+rule! {
+    "incomplete-limit" Error "`restart.limit` needs both `starts` and `within`"
+    because "\
 A limit is a number of starts in a length of time. Ten starts are few for a channel that has run for a \
-year, and many for one minute.",
-    bad: &[Example::Job(
-        r#"
+year, and many for one minute."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
 limit = { starts = 10 }
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
 limit = { starts = 10, within = "10m" }
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,30 +1,23 @@
 //! An input that is always empty.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "input-from-stdin",
-    level: Level::Error,
-    summary: "ffmpeg reads its input from standard input",
-    explain: "\
+rule! {
+    "input-from-stdin" Error "ffmpeg reads its input from standard input"
+    because "\
 Jobs have no standard input: it is /dev/null, and empty. Pipes between programs need a shell: \
 `[\"/bin/sh\", \"-c\", \"producer | exec ffmpeg ...\"]`; a FIFO or a socket between two jobs is better, \
-as each can then be started again by itself.",
-    bad: &[Example::Job(
-        r#"
+as each can then be started again by itself."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "-", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/run/camera.fifo", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

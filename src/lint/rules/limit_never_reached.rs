@@ -1,24 +1,20 @@
 //! A restart limit that the pauses keep out of reach.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::job::RestartPolicy;
 use crate::model::units::format_duration;
 use std::time::Duration;
 
-pub static RULE: Rule = Rule {
-    code: "limit-never-reached",
-    level: Level::Warning,
-    summary: "`restart.limit` can never be reached",
-    explain: "\
+rule! {
+    "limit-never-reached" Warning "`restart.limit` can never be reached"
+    because "\
 The limit gives a job up after so many starts in so much time. Between starts there are pauses, which \
 double from `delay` up to `max_delay`. When so many pauses take longer than the time of the limit, the \
 count is never reached, and a job that fails at every start goes on for ever, although the file says it \
 should not.
 
-Make `within` longer or `starts` fewer.",
-    bad: &[Example::Job(
-        r#"
+Make `within` longer or `starts` fewer."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -26,10 +22,8 @@ command = ["/usr/bin/true"]
 policy = "on-failure"
 delay = "10s"
 limit = { starts = 10, within = "1m" }
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -37,10 +31,9 @@ command = ["/usr/bin/true"]
 policy = "on-failure"
 delay = "10s"
 limit = { starts = 4, within = "5m" }
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let restart = &context.job.restart;

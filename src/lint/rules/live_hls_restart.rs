@@ -1,14 +1,11 @@
 //! A live playlist that does not survive a restart.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 use crate::model::job::Lifecycle;
 
-pub static RULE: Rule = Rule {
-    code: "live-hls-restart",
-    level: Level::Warning,
-    summary: "A live HLS output has no flags for restarts",
-    explain: "\
+rule! {
+    "live-hls-restart" Warning "A live HLS output has no flags for restarts"
+    because "\
 When ffmpeg ends, the HLS muxer writes the end mark into the playlist, and players stop. When it starts \
 again, it begins a new playlist at sequence number 0, and players that are still there are lost. And \
 segments that have left the playlist stay on the disk until it is full.
@@ -16,25 +13,21 @@ segments that have left the playlist stay on the disk until it is full.
 - `omit_endlist`: no end mark.
 - `append_list`: go on with the playlist that is there, its numbers included.
 - `delete_segments`: remove segments that have left the playlist. Leave it out only where the segments \
-are an archive, with `-hls_list_size 0` or a playlist type.",
-    bad: &[Example::Job(
-        r#"
+are an archive, with `-hls_list_size 0` or a playlist type."
+    bad r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "/srv/live.m3u8"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,29 +1,22 @@
 //! Pictures and sound in the log.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "media-into-log",
-    level: Level::Warning,
-    summary: "ffmpeg writes its output to standard output",
-    explain: "\
+rule! {
+    "media-into-log" Warning "ffmpeg writes its output to standard output"
+    because "\
 Standard output of a job is its log, or the journal. Media written to it fills the disk with what nobody \
-can read.",
-    bad: &[Example::Job(
-        r#"
+can read."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-f", "mpegts", "-"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-f", "mpegts", "/srv/out.ts"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,38 +1,27 @@
 //! A relative file name, relative to nothing.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "missing-working-dir",
-    level: Level::Warning,
-    summary: "An argument is a relative path, but there is no working_dir",
-    explain: "\
+rule! {
+    "missing-working-dir" Warning "An argument is a relative path, but there is no working_dir"
+    because "\
 A job without `working_dir` starts in `/`, so `out.mp4` is `/out.mp4`: most often a place where the \
-program may not write, or where nobody looks. Give `working_dir`, or write the path from `/` on.",
-    bad: &[Example::Job(
-        r#"
+program may not write, or where nobody looks. Give `working_dir`, or write the path from `/` on."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "out.mp4"]
-"#,
-    )],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "out.mp4"]
 working_dir = "/srv"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 /// Endings that make a word a file name.
 const ENDINGS: &[&str] = &[

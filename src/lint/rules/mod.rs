@@ -1,15 +1,11 @@
-//! The rules: one file for each code, with its reason, examples that a test runs, and its check.
+//! The rules: one file for each code, with its reason, examples that a test runs, and its check. A new one is a
+//! file and a line below.
 
 use std::fmt::Write as _;
 
-use super::check::Facts;
-use super::ffmpeg::Ffmpeg;
-use super::host::Host;
-use crate::config::problem::{At, KeyPath, Level, Problem};
-use crate::config::resolve::Declared;
-use crate::config::schema::{FileKind, JobFile};
+use super::rule::{Example, Rule};
+use crate::config::problem::Level;
 use crate::config::suggest::nearest;
-use crate::model::job::{Exec, Job};
 
 /// Names each rule's file once.
 macro_rules! rules {
@@ -128,106 +124,6 @@ rules! {
     zero_not_success
 }
 
-/// One thing that can be wrong.
-#[derive(Debug)]
-pub struct Rule {
-    /// Its stable name, which problems carry and `explain` takes.
-    pub code: &'static str,
-    /// How bad it is.
-    pub level: Level,
-    /// What is wrong, in one line.
-    pub summary: &'static str,
-    /// Why it matters and what to do, in Markdown.
-    pub explain: &'static str,
-    /// Files that break it, and no other rule.
-    pub bad: &'static [Example],
-    /// The same as they should be: these break no rule at all.
-    pub good: &'static [Example],
-    /// Who looks for it.
-    pub check: Check,
-}
-
-/// A file that shows a rule.
-#[derive(Debug)]
-pub enum Example {
-    /// A job file.
-    Job(&'static str),
-    /// A profile.
-    Profile(&'static str),
-    /// `supervisor.toml`.
-    Supervisor(&'static str),
-    /// What no text can show, in words.
-    Words(&'static str),
-}
-
-/// Who looks for a problem.
-#[derive(Debug, Clone, Copy)]
-pub enum Check {
-    /// The loader, in `config`.
-    Loader,
-    /// A check of one job, for the daemon and for `validate`.
-    Job(fn(&Context<'_>, &mut Vec<Problem>)),
-    /// `validate`, which sees all files.
-    Files,
-    /// A check of one job against this machine, for `validate --host`.
-    Host(fn(&Context<'_>, &Host, &mut Vec<Problem>)),
-}
-
-impl Rule {
-    /// A problem of this rule's.
-    pub(super) fn problem(&self, at: At, message: impl Into<String>) -> Problem {
-        Problem { level: self.level, ..Problem::error(self.code, at, message) }
-    }
-}
-
-/// What the check of a job is given.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The file as it is written: for places.
-    pub file: &'a JobFile,
-    /// The job it comes to: for meaning. Of a template it is the first; its instances differ in names.
-    pub job: &'a Job,
-    /// Its command taken apart, if that is ffmpeg's.
-    pub ffmpeg: Option<Ffmpeg<'a>>,
-    /// What is known beside.
-    pub facts: &'a Facts,
-}
-
-impl<'a> Context<'a> {
-    /// For one job of a file.
-    #[must_use]
-    pub fn new(file: &'a JobFile, declared: &'a Declared, facts: &'a Facts) -> Self {
-        let job = &declared.job;
-        let ffmpeg = job.exec().and_then(|exec| Ffmpeg::read(&exec.command));
-        Self { file, job, ffmpeg, facts }
-    }
-
-    /// The arguments, the program first; empty for an attached job.
-    pub(super) fn argv(&self) -> &'a [String] {
-        self.job.exec().map_or(&[], |exec| &exec.command)
-    }
-
-    /// The program's file name; empty for an attached job.
-    pub(super) fn program(&self) -> &'a str {
-        self.job.exec().map_or("", Exec::program)
-    }
-
-    /// Whether the program is gst-launch.
-    pub(super) fn is_gst_launch(&self) -> bool {
-        self.job.exec().is_some_and(Exec::is_gst_launch)
-    }
-}
-
-/// The place of an argument.
-pub(super) fn argument(index: usize) -> At {
-    At::Value(KeyPath::of("exec.command").index(index))
-}
-
-/// The place of a value.
-pub(super) fn value(path: &'static str) -> At {
-    At::Value(KeyPath::of(path))
-}
-
 /// The rule with this code.
 #[must_use]
 pub fn find(code: &str) -> Option<&'static Rule> {
@@ -288,19 +184,6 @@ fn wrap(paragraph: &str, text: &mut String) {
     text.push('\n');
 }
 
-impl Example {
-    /// The kind and text of an example that can be checked.
-    #[must_use]
-    pub fn file(&self) -> Option<(FileKind, &'static str)> {
-        match self {
-            Self::Job(text) => Some((FileKind::Job, text)),
-            Self::Profile(text) => Some((FileKind::Profile, text)),
-            Self::Supervisor(text) => Some((FileKind::Supervisor, text)),
-            Self::Words(_) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
@@ -308,7 +191,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::schema::FileKind;
     use crate::lint::check::{check_job, check_profiles, check_supervisor};
+    use crate::lint::host::Host;
+    use crate::lint::rule::{Check, Context, Facts};
     use crate::model::zones::Zones;
 
     const FACTS: Facts = Facts { cores: 4, mode: Some(0o644), zones: Zones::BUILT_IN };
@@ -389,7 +275,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut found = 0;
         let mut seen = BTreeSet::new();
-        for folder in ["config", "lint"] {
+        for folder in ["config", "config/resolve", "lint"] {
             for file in fs::read_dir(root.join(folder)).expect("sources").flatten() {
                 let Ok(text) = fs::read_to_string(file.path()) else { continue };
                 let text = text.split("#[cfg(test)]").next().unwrap_or("");

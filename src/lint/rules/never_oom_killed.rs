@@ -1,38 +1,31 @@
 //! A limit whose breach cannot be punished.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 
-pub static RULE: Rule = Rule {
-    code: "never-oom-killed",
-    level: Level::Warning,
-    summary: "`oom_score_adj = -1000` together with a memory limit",
-    explain: "\
+rule! {
+    "never-oom-killed" Warning "`oom_score_adj = -1000` together with a memory limit"
+    because "\
 With an OOM score of -1000 the kernel never kills the process for memory. When such a workload reaches \
 its own `memory_limit`, there is nobody left to kill: it hangs, neither dead nor alive, in the kernel's \
-allocator. -999 protects it nearly as well and leaves a way out.",
-    bad: &[Example::Job(
-        r#"
+allocator. -999 protects it nearly as well and leaves a way out."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 oom_score_adj = -1000
 memory_limit = "1GiB"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 oom_score_adj = -900
 memory_limit = "1GiB"
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let constraints = &context.job.constraints;

@@ -1,36 +1,29 @@
 //! A rule for a workload we may not touch.
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 use crate::model::job::Workload;
 
-pub static RULE: Rule = Rule {
-    code: "no-effect-on-attached",
-    level: Level::Warning,
-    summary: "A key has no effect on an attached workload",
-    explain: "\
+rule! {
+    "no-effect-on-attached" Warning "A key has no effect on an attached workload"
+    because "\
 What the supervisor did not start, it neither ends nor starts again. So `[restart]`, `[stop]` and \
-`[timeouts]` do nothing for an attached job; whoever started the process has to see to that.",
-    bad: &[Example::Job(
-        r#"
+`[timeouts]` do nothing for an attached job; whoever started the process has to see to that."
+    bad r#"
 [attach]
 pid_file = "/run/obs.pid"
 
 [restart]
 policy = "always"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [attach]
 pid_file = "/run/obs.pid"
 
 [constraints]
 nice = 5
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let file = context.file;

@@ -1,28 +1,20 @@
 //! A template that stands for nothing.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "no-instances",
-    level: Level::Error,
-    summary: "`instances` is empty",
-    explain: "\
+rule! {
+    "no-instances" Error "`instances` is empty"
+    because "\
 Each entry of `instances` becomes a job; without entries the file declares nothing, which it could say \
-more clearly with `enabled = false`.",
-    bad: &[Example::Job(
-        r#"
+more clearly with `enabled = false`."
+    bad r#"
 instances = []
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 instances = ["a", "b"]
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,33 +1,26 @@
 //! A job with an end whose input has none.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
 use crate::lint::ffmpeg::is_live;
+use crate::lint::rule::{Context, Problem, argument, rule};
 use crate::model::job::Lifecycle;
 
-pub static RULE: Rule = Rule {
-    code: "oneshot-live-input",
-    level: Level::Warning,
-    summary: "A oneshot job reads a live input",
-    explain: "\
+rule! {
+    "oneshot-live-input" Warning "A oneshot job reads a live input"
+    because "\
 A live stream ends when the sender goes away, for a moment or for good; ffmpeg then ends with exit code \
 0. For a `oneshot` that is completion: the job is done, and does not come back when the stream does. Use \
 `lifecycle = \"continuous\"`. A recording of a certain length is a oneshot: give it `-t`, or \
-`timeouts.run`.",
-    bad: &[Example::Job(
-        r#"
+`timeouts.run`."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "/srv/out.mkv"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-t", "3600", "-c", "copy", "/srv/out.mkv"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

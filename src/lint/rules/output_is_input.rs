@@ -1,29 +1,22 @@
 //! A file that is to be read and written at once.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "output-is-input",
-    level: Level::Error,
-    summary: "An output of ffmpeg is also its input",
-    explain: "\
+rule! {
+    "output-is-input" Error "An output of ffmpeg is also its input"
+    because "\
 ffmpeg cannot change a file in place: it would empty the file before it has read it, and so refuses to \
-begin. Write to another name, and rename it afterwards.",
-    bad: &[Example::Job(
-        r#"
+begin. Write to another name, and rename it afterwards."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/in.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c", "copy", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

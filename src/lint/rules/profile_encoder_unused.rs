@@ -1,34 +1,27 @@
 //! A profile for an encoder the command does not use.
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 
-pub static RULE: Rule = Rule {
-    code: "profile-encoder-unused",
-    level: Level::Warning,
-    summary: "The profile promises an encoder that the command does not use",
-    explain: "\
+rule! {
+    "profile-encoder-unused" Warning "The profile promises an encoder that the command does not use"
+    because "\
 The profile `nvenc-h264` gives a job what an encoder on the graphics card needs, and less CPU than one \
 in software. A command that encodes with libx264 under it is slowed down to the profile's quota, and the \
-card stays idle. Use `-c:v h264_nvenc`, or another profile.",
-    bad: &[Example::Job(
-        r#"
+card stays idle. Use `-c:v h264_nvenc`, or another profile."
+    bad r#"
 profiles = ["nvenc-h264"]
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "libx264", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 profiles = ["nvenc-h264"]
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "-c:v", "h264_nvenc", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,31 +1,24 @@
 //! A program this machine does not have.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "program-not-found",
-    level: Level::Error,
-    summary: "The program is not there, or may not be executed",
-    explain: "\
+rule! {
+    "program-not-found" Error "The program is not there, or may not be executed"
+    because "\
 Told with `--host` only. The program is looked for as the supervisor would: a path as it is written, a \
 bare name on the PATH. The PATH of the supervisor, often started by systemd, may be another than yours; \
-`PATH` in `exec.env` decides for the workload.",
-    bad: &[Example::Job(
-        r#"
+`PATH` in `exec.env` decides for the workload."
+    bad r#"
 [exec]
 command = ["/nonexistent/encode"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, host: &Host, problems: &mut Vec<Problem>) {
     let Some(exec) = context.job.exec() else { return };

@@ -1,38 +1,27 @@
 //! Progress reports that nobody reads.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "progress-into-log",
-    level: Level::Warning,
-    summary: "`-progress` writes into the log of the job",
-    explain: "\
+rule! {
+    "progress-into-log" Warning "`-progress` writes into the log of the job"
+    because "\
 `-progress pipe:1` and `-progress -` write a block of lines twice a second to standard output, which for \
 a job is its log: some 35 MB a day that nobody reads, between the lines that matter. Leave `-progress` \
-out, or send it to a program that listens: `udp://127.0.0.1:PORT` never blocks and needs no reader.",
-    bad: &[Example::Job(
-        r#"
+out, or send it to a program that listens: `udp://127.0.0.1:PORT` never blocks and needs no reader."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-progress", "pipe:1", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-progress", "udp://127.0.0.1:9000", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,30 +1,23 @@
 //! Progress reports into a descriptor that is not open.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "progress-pipe-closed",
-    level: Level::Error,
-    summary: "`-progress pipe:N` with a descriptor that is not open",
-    explain: "\
+rule! {
+    "progress-pipe-closed" Error "`-progress pipe:N` with a descriptor that is not open"
+    because "\
 A job starts with descriptors 0, 1 and 2 open, and no others. The first file that ffmpeg opens then gets \
 number 3: with `-progress pipe:3` that was seen to be the output, and the progress text ended up in the \
-middle of the MP4, with exit code 0. Leave `-progress` out, or send it to `udp://127.0.0.1:PORT`.",
-    bad: &[Example::Job(
-        r#"
+middle of the MP4, with exit code 0. Leave `-progress` out, or send it to `udp://127.0.0.1:PORT`."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-progress", "pipe:3", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-progress", "udp://127.0.0.1:9000", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

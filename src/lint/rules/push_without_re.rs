@@ -1,31 +1,24 @@
 //! A file that is sent as fast as it can be read.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
 use crate::lint::ffmpeg::is_live;
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "push-without-re",
-    level: Level::Warning,
-    summary: "A file is pushed to a server without `-re`",
-    explain: "\
+rule! {
+    "push-without-re" Warning "A file is pushed to a server without `-re`"
+    because "\
 ffmpeg works as fast as it can. A file that is pushed to a live server arrives in bursts many times \
 faster than it plays: servers cut the connection or drop most of it. `-re` in front of the input reads \
-it at the speed at which it plays.",
-    bad: &[Example::Job(
-        r#"
+it at the speed at which it plays."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-i", "/srv/in.mp4", "-c", "copy", "-f", "flv", "rtmp://origin/live"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-re", "-i", "/srv/in.mp4", "-c", "copy", "-f", "flv", "rtmp://origin/live"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

@@ -1,37 +1,30 @@
 //! More CPU time than there is.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::constraints::CpuLimit;
 
-pub static RULE: Rule = Rule {
-    code: "quota-above-cores",
-    level: Level::Warning,
-    summary: "The CPU quota is larger than this machine",
-    explain: "\
+rule! {
+    "quota-above-cores" Warning "The CPU quota is larger than this machine"
+    because "\
 `cpu_quota = 100` is one core. A quota of more than all cores limits nothing, so either a percentage of \
 the whole machine was meant, or the job was written for a larger one. The kernel accepts it, and so do \
-we.",
-    bad: &[Example::Job(
-        r#"
+we."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_quota = 1600 # on a machine with 4 cores
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 cpu_quota = 200
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let cores = context.facts.cores as u64;

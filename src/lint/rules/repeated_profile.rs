@@ -1,31 +1,24 @@
 //! A profile that is applied twice.
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 
-pub static RULE: Rule = Rule {
-    code: "repeated-profile",
-    level: Level::Warning,
-    summary: "A profile is named twice",
-    explain: "\
+rule! {
+    "repeated-profile" Warning "A profile is named twice"
+    because "\
 Profiles are applied from left to right, so the second time undoes what the ones between have changed. \
-That is hardly ever meant.",
-    bad: &[Example::Job(
-        r#"
+That is hardly ever meant."
+    bad r#"
 profiles = ["live-hls", "low-priority", "live-hls"]
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 profiles = ["low-priority", "live-hls"]
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let names = context.file.profiles.as_deref().unwrap_or_default();

@@ -1,64 +1,49 @@
 //! A restart policy at odds with what the job is.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::job::{Lifecycle, RestartPolicy, Workload};
 
-pub static RULE: Rule = Rule {
-    code: "restart-against-lifecycle",
-    level: Level::Warning,
-    summary: "The restart policy contradicts the lifecycle",
-    explain: "\
+rule! {
+    "restart-against-lifecycle" Warning "The restart policy contradicts the lifecycle"
+    because "\
 `lifecycle` says what an exit means: for a `oneshot`, exit 0 is completion; for a `continuous` job, \
 every exit is unexpected.
 
 A continuous job with the policy `never` stays down after its first hiccup, and with ffmpeg that is not \
 even an error: when a live input closes, ffmpeg ends with exit code 0. A oneshot with `always` does its \
-work again and again, for ever.",
-    bad: &[
-        Example::Job(
-            r#"
+work again and again, for ever."
+    bad r#"
 lifecycle = "continuous"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "never"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "always"
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 lifecycle = "continuous"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "always"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let job = context.job;

@@ -1,32 +1,25 @@
 //! A window in which nothing is different.
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 
-pub static RULE: Rule = Rule {
-    code: "schedule-no-effect",
-    level: Level::Warning,
-    summary: "A window of a schedule changes nothing",
-    explain: "\
+rule! {
+    "schedule-no-effect" Warning "A window of a schedule changes nothing"
+    because "\
 What is in force in a window is what the job asks for, with the window's `profiles` and `constraints` \
 laid over it. Here that comes to the same as outside: the window has none of its own, or repeats what \
 the job says anyway.
 
 A window cannot take a constraint away, only give it another value: where there is to be no limit on \
-CPU time, for example, write `cpu_quota = 0`.",
-    bad: &[
-        Example::Job(
-            r#"
+CPU time, for example, write `cpu_quota = 0`."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [[schedule]]
 from = "22:00"
 to = "06:00"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 profiles = ["low-priority"]
 [exec]
 command = ["/usr/bin/true"]
@@ -35,11 +28,8 @@ command = ["/usr/bin/true"]
 from = "22:00"
 to = "06:00"
 constraints = { nice = 10 }
-"#,
-        ),
-    ],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 profiles = ["low-priority"]
 [exec]
 command = ["/usr/bin/true"]
@@ -48,10 +38,9 @@ command = ["/usr/bin/true"]
 from = "22:00"
 to = "06:00"
 constraints = { nice = 0 }
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     for (n, window) in context.job.schedule.iter().enumerate() {

@@ -3,27 +3,22 @@
 use jiff::civil::{Date, date};
 use std::ops::Range;
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 use crate::model::schedule::overlap;
 
 /// The days that are looked at: a year and the rest of its last week, so that each day of the week and
 /// each clock change is among them. Which year does not matter, but it is the same at each run.
 const DAYS: Range<Date> = date(2026, 1, 1)..date(2027, 1, 8);
 
-pub static RULE: Rule = Rule {
-    code: "schedule-overlap",
-    level: Level::Error,
-    summary: "Two windows of a schedule hold at the same time",
-    explain: "\
+rule! {
+    "schedule-overlap" Error "Two windows of a schedule hold at the same time"
+    because "\
 At each time at most one window is in force, so that what a job asks for does not hang on the order of \
 its windows. A window that goes over midnight reaches into the next day: `days = [\"fri\"]` from 22:00 to \
 06:00 holds on Saturday morning. A window that ends when the next begins does not overlap it.
 
-Windows in different time zones are compared over a year, with its clock changes.",
-    bad: &[
-        Example::Job(
-            r#"
+Windows in different time zones are compared over a year, with its clock changes."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -36,10 +31,8 @@ constraints = { nice = 10 }
 [[schedule]]
 days = ["weekend"]
 constraints = { nice = 5 }
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -54,11 +47,8 @@ from = "17:00"
 to = "20:00"
 timezone = "America/New_York"
 constraints = { nice = 5 }
-"#,
-        ),
-    ],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -76,10 +66,9 @@ constraints = { nice = 5 }
 [[schedule]]
 days = ["sun"]
 constraints = { nice = 5 }
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let (windows, zones) = (&context.job.schedule, &context.facts.zones);

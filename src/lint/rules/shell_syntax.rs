@@ -1,47 +1,32 @@
 //! A shell's syntax where there is no shell.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "shell-syntax",
-    level: Level::Warning,
-    summary: "An argument is meant for a shell",
-    explain: "\
+rule! {
+    "shell-syntax" Warning "An argument is meant for a shell"
+    because "\
 No shell reads the command, so `|`, `>`, `&&`, `$NAME` and `~` have no meaning: the program gets them as \
 they are, and takes `>` for the name of a file. Where a shell is needed, name it: `[\"/bin/sh\", \"-c\", \
-\"exec a | b\"]`. Output goes to the file of `exec.output` by itself.",
-    bad: &[
-        Example::Job(
-            r#"
+\"exec a | b\"]`. Output goes to the file of `exec.output` by itself."
+    bad r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/srv/in.mp4", ">", "/tmp/log"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/ffprobe", "$HOME/in.mp4"]
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/srv/in.mp4"]
 output = "file"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/ffprobe", "/home/alice/in.mp4"]
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 const WORDS: &[&str] = &["|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1", "&>"];
 

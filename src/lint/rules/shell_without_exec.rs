@@ -1,42 +1,31 @@
 //! A shell that stands between us and the workload.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 
-pub static RULE: Rule = Rule {
-    code: "shell-without-exec",
-    level: Level::Warning,
-    summary: "A shell runs the workload without `exec`",
-    explain: "\
+rule! {
+    "shell-without-exec" Warning "A shell runs the workload without `exec`"
+    because "\
 The stop signal is sent once, to the main process. With `[\"/bin/sh\", \"-c\", \"ffmpeg ...\"]` that may \
 be the shell, which dies and leaves ffmpeg running until SIGKILL ends it, its file unfinished. The exit \
 code and the memory in the report are the shell's as well.
 
 Best is no shell at all: list the arguments. Where it is needed for what comes before, let its last \
-command be `exec program ...`, which takes the shell's place.",
-    bad: &[Example::Job(
-        r#"
+command be `exec program ...`, which takes the shell's place."
+    bad r#"
 [exec]
 command = ["/bin/sh", "-c", "cd /srv && ffprobe in.mp4"]
-"#,
-    )],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "-c", "cd /srv && exec ffprobe in.mp4"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/ffprobe", "in.mp4"]
 working_dir = "/srv"
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 /// Whether a program is a shell.
 pub fn is_shell(program: &str) -> bool {

@@ -1,38 +1,31 @@
 //! Too little time to finish a file.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::units::format_duration;
 use std::time::Duration;
 
-pub static RULE: Rule = Rule {
-    code: "short-stop-timeout",
-    level: Level::Warning,
-    summary: "`stop.timeout` leaves ffmpeg no time to finish its output",
-    explain: "\
+rule! {
+    "short-stop-timeout" Warning "`stop.timeout` leaves ffmpeg no time to finish its output"
+    because "\
 After the stop signal ffmpeg drains its encoders and writes the end of its output; for an MP4 that is \
 the index, without which the file cannot be read. What has not ended after `stop.timeout` is killed. \
-Under a second is too little on a busy machine; the default is ten.",
-    bad: &[Example::Job(
-        r#"
+Under a second is too little on a busy machine; the default is ten."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [stop]
 timeout = "500ms"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [stop]
 timeout = "10s"
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let timeout = context.job.stop.timeout;

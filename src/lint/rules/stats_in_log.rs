@@ -1,35 +1,28 @@
 //! A status line that nobody sees.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 use crate::model::job::{Lifecycle, Output};
 
-pub static RULE: Rule = Rule {
-    code: "stats-in-log",
-    level: Level::Warning,
-    summary: "The status line of a live job goes into its log",
-    explain: "\
+rule! {
+    "stats-in-log" Warning "The status line of a live job goes into its log"
+    because "\
 ffmpeg writes a status line (`frame= fps= ... speed=`) twice a second, meant for a terminal, where each \
 replaces the one before. In the log of a job that runs for months they are one endless line, some 15 MB \
-a day. `-nostats` leaves it out; so does a log level below `info`.",
-    bad: &[Example::Job(
-        r#"
+a day. `-nostats` leaves it out; so does a log level below `info`."
+    bad r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 lifecycle = "continuous"
 
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-nostats", "-rw_timeout", "10000000", "-i", "rtmp://origin/live", "-c", "copy", "-f", "hls", "-hls_flags", "append_list+omit_endlist+delete_segments", "/srv/live.m3u8"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

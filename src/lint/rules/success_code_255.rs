@@ -1,38 +1,31 @@
 //! ffmpeg's exit code for too many things.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 
-pub static RULE: Rule = Rule {
-    code: "success-code-255",
-    level: Level::Warning,
-    summary: "255 counts as success for ffmpeg",
-    explain: "\
+rule! {
+    "success-code-255" Warning "255 counts as success for ffmpeg"
+    because "\
 ffmpeg ends with 255 after a signal, and so 255 is put on the list of successes. But it also ends with \
 255 when an encoder cannot be opened, such as NVENC without a driver: then nothing was encoded, and the \
 job would be reported as completed.
 
-It is not needed: a 255 that follows a stop we asked for is taken as a good end anyway.",
-    bad: &[Example::Job(
-        r#"
+It is not needed: a 255 that follows a stop we asked for is taken as a good end anyway."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [restart]
 success_exit_codes = [0, 255]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-i", "/srv/in.mp4", "/srv/out.mp4"]
 
 [restart]
 success_exit_codes = [0]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     if context.ffmpeg.is_some() && context.job.restart.success_exit_codes.contains(&255) {

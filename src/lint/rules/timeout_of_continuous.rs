@@ -1,41 +1,34 @@
 //! An end for what has none.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 use crate::model::job::Lifecycle;
 use crate::model::units::format_duration;
 
-pub static RULE: Rule = Rule {
-    code: "timeout-of-continuous",
-    level: Level::Warning,
-    summary: "`timeouts.run` ends a continuous job again and again",
-    explain: "\
+rule! {
+    "timeout-of-continuous" Warning "`timeouts.run` ends a continuous job again and again"
+    because "\
 A continuous job is meant to run without end. With `timeouts.run` it is stopped after that time, \
 reported as `timeout`, and started again: a gap in the stream, at regular times. If a restart now and \
 then is what you want, say so in the description and pass over this warning; if the job has an end, it \
-is a `oneshot`.",
-    bad: &[Example::Job(
-        r#"
+is a `oneshot`."
+    bad r#"
 lifecycle = "continuous"
 [exec]
 command = ["/usr/bin/true"]
 
 [timeouts]
 run = "2h"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 lifecycle = "oneshot"
 [exec]
 command = ["/usr/bin/true"]
 
 [timeouts]
 run = "2h"
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let job = context.job;

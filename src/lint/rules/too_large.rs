@@ -1,16 +1,12 @@
 //! A file no person wrote.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "too-large",
-    level: Level::Error,
-    summary: "The file is larger than 1 MiB",
-    explain: "\
+rule! {
+    "too-large" Error "The file is larger than 1 MiB"
+    because "\
 A job file has a few hundred bytes. One of this size is something else under a wrong name, or meant to \
-exhaust the memory of the supervisor.",
-    bad: &[Example::Words("a video that was copied to jobs.d/channel.toml")],
-    good: &[Example::Words("a job file")],
-    check: Check::Loader,
-};
+exhaust the memory of the supervisor."
+    bad Words "a video that was copied to jobs.d/channel.toml"
+    good Words "a job file"
+}

@@ -1,22 +1,16 @@
 //! A template that would fill the memory.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "too-many-instances",
-    level: Level::Error,
-    summary: "A template comes to too many jobs",
-    explain: "\
+rule! {
+    "too-many-instances" Error "A template comes to too many jobs"
+    because "\
 A template may have 1000 instances, and all its jobs together may come to 16 MiB of text. A file beyond \
-that is a mistake, or meant to exhaust the memory of the supervisor.",
-    bad: &[Example::Words("instances = [...] with 1001 entries")],
-    good: &[Example::Job(
-        r#"
+that is a mistake, or meant to exhaust the memory of the supervisor."
+    bad Words "instances = [...] with 1001 entries"
+    good r#"
 instances = ["a", "b"]
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,16 +1,12 @@
 //! More than can be read.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "too-many-problems",
-    level: Level::Error,
-    summary: "The file has more problems than are shown",
-    explain: "\
+rule! {
+    "too-many-problems" Error "The file has more problems than are shown"
+    because "\
 Of each file the first hundred problems are shown, errors before warnings. Mend those first: one mistake \
-is often the cause of many.",
-    bad: &[Example::Words("a file with 10,000 unknown values")],
-    good: &[Example::Words("a file with ten")],
-    check: Check::Loader,
-};
+is often the cause of many."
+    bad Words "a file with 10,000 unknown values"
+    good Words "a file with ten"
+}

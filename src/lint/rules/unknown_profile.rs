@@ -1,31 +1,23 @@
 //! A profile that is not there.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "unknown-profile",
-    level: Level::Error,
-    summary: "There is no profile of this name",
-    explain: "\
+rule! {
+    "unknown-profile" Error "There is no profile of this name"
+    because "\
 A profile is a file in `profiles.d`, or one of those built in: `live-hls`, `low-priority`, `nvenc-h264`. \
 Running the job without it would run it without the limits it was meant to have.
 
 `validate` looks into the `profiles.d` beside the `jobs.d` of the file; for files elsewhere into the \
-configured one, which `--root` changes.",
-    bad: &[Example::Job(
-        r#"
+configured one, which `--root` changes."
+    bad r#"
 profiles = ["live-hsl"]
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 profiles = ["low-priority"]
 [exec]
 command = ["/usr/bin/true"]
-"#,
-    )],
-    check: Check::Loader,
-};
+"#
+}

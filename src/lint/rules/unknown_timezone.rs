@@ -1,23 +1,19 @@
 //! A time zone that is nowhere.
 
-use super::{Check, Context, Example, Rule};
-use crate::config::problem::{At, KeyPath, Level, Problem};
 use crate::config::suggest::nearest;
+use crate::lint::rule::{At, Context, KeyPath, Problem, rule};
 use crate::model::zones::Zones;
 
-pub static RULE: Rule = Rule {
-    code: "unknown-timezone",
-    level: Level::Error,
-    summary: "There is no time zone of this name",
-    explain: "\
+rule! {
+    "unknown-timezone" Error "There is no time zone of this name"
+    because "\
 Time zones have the names of the IANA database, mostly a continent and a city: \"Europe/Berlin\", \
 \"America/New_York\", \"UTC\". They are looked up in `/usr/share/zoneinfo`, and where they are missing \
 there, among those built into the program. `timedatectl list-timezones` lists them.
 
 Abbreviations such as CEST are no zones: they mean different things in different places, and say nothing \
-of the other half of the year.",
-    bad: &[Example::Job(
-        r#"
+of the other half of the year."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -25,10 +21,8 @@ command = ["/usr/bin/true"]
 from = "22:00"
 timezone = "Europe/Berln"
 constraints = { nice = 10 }
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
@@ -36,10 +30,9 @@ command = ["/usr/bin/true"]
 from = "22:00"
 timezone = "Europe/Berlin"
 constraints = { nice = 10 }
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     for (n, window) in context.job.schedule.iter().enumerate() {

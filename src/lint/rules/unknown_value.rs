@@ -1,48 +1,32 @@
 //! A word where only certain words have a meaning.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "unknown-value",
-    level: Level::Error,
-    summary: "A value is not one of those there are",
-    explain: "\
+rule! {
+    "unknown-value" Error "A value is not one of those there are"
+    because "\
 Some keys take one of a few words, or the name of a signal. The message lists them, and names the \
-nearest.",
-    bad: &[
-        Example::Job(
-            r#"
+nearest."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-error"
-"#,
-        ),
-        Example::Supervisor(
-            r#"
+"#
+    bad Supervisor r#"
 [log]
 level = "verbose"
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 policy = "on-failure"
-"#,
-        ),
-        Example::Supervisor(
-            r#"
+"#
+    good Supervisor r#"
 [log]
 level = "debug"
-"#,
-        ),
-    ],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,58 +1,43 @@
 //! A size in the wrong unit.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 
-pub static RULE: Rule = Rule {
-    code: "unlikely-memory",
-    level: Level::Warning,
-    summary: "A memory limit is far too small or far too large",
-    explain: "\
+rule! {
+    "unlikely-memory" Warning "A memory limit is far too small or far too large"
+    because "\
 A bare number is MiB, as it is for the `--memory-limit` of the command line. `memory_limit = 4294967296` \
 was meant as bytes and is 4 PiB, which limits nothing; `\"512KB\"` is too little for any program to \
-start. Limits below 4 MiB and above 4 TiB are told.",
-    bad: &[
-        Example::Job(
-            r#"
+start. Limits below 4 MiB and above 4 TiB are told."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = 4294967296 # meant as bytes
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "2MB"
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = "4GiB"
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 memory_limit = 4096
-"#,
-        ),
-    ],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let constraints = &context.job.constraints;

@@ -1,31 +1,24 @@
 //! A log that fills the disk.
 
-use super::{Check, Context, Example, Rule, argument};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, argument, rule};
 use crate::model::job::Output;
 
-pub static RULE: Rule = Rule {
-    code: "verbose-log",
-    level: Level::Warning,
-    summary: "ffmpeg logs more than anybody reads",
-    explain: "\
+rule! {
+    "verbose-log" Warning "ffmpeg logs more than anybody reads"
+    because "\
 At the levels `verbose`, `debug` and `trace` ffmpeg writes lines for each packet or frame: gigabytes a \
 day, which push all else out of the job's log. They are for finding a fault, on a terminal. \
-For jobs `warning` or `info` are of use.",
-    bad: &[Example::Job(
-        r#"
+For jobs `warning` or `info` are of use."
+    bad r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-loglevel", "debug", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["ffmpeg", "-nostdin", "-y", "-loglevel", "warning", "-i", "/srv/in.mp4", "/srv/out.mp4"]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     let Some(ffmpeg) = &context.ffmpeg else { return };

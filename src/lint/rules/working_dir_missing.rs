@@ -1,32 +1,25 @@
 //! A folder this machine does not have.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
 use crate::lint::host::Host;
+use crate::lint::rule::{Context, Problem, rule, value};
 
-pub static RULE: Rule = Rule {
-    code: "working-dir-missing",
-    level: Level::Error,
-    summary: "The working directory is not there",
-    explain: "\
+rule! {
+    "working-dir-missing" Error "The working directory is not there"
+    because "\
 Told with `--host` only. The workload starts in `exec.working_dir`; where that is missing, it does not \
-start. Nothing creates it: it may be a disk that is not mounted.",
-    bad: &[Example::Job(
-        r#"
+start. Nothing creates it: it may be a disk that is not mounted."
+    bad r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 working_dir = "/nonexistent/media"
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/bin/sh", "/srv/x"]
 working_dir = "/tmp"
-"#,
-    )],
-    check: Check::Host(check),
-};
+"#
+    check Host(check)
+}
 
 fn check(context: &Context<'_>, _: &Host, problems: &mut Vec<Problem>) {
     let Some(folder) = context.job.exec().and_then(|exec| exec.working_dir.as_deref()) else { return };

@@ -1,52 +1,36 @@
 //! A value of another kind than its key takes.
 
-use super::{Check, Example, Rule};
-use crate::config::problem::Level;
+use crate::lint::rule::rule;
 
-pub static RULE: Rule = Rule {
-    code: "wrong-type",
-    level: Level::Error,
-    summary: "A value has the wrong type",
-    explain: "\
+rule! {
+    "wrong-type" Error "A value has the wrong type"
+    because "\
 A key takes a text, a number, true or false, a list or a table, and nothing is converted: `enabled = \
 \"false\"` is a text, and reading it as true or as false would be a guess.
 
-The message says what was found and what was expected.",
-    bad: &[
-        Example::Job(
-            r#"
+The message says what was found and what was expected."
+    bad r#"
 enabled = "false"
 [exec]
 command = ["/usr/bin/true"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 2.5
-"#,
-        ),
-    ],
-    good: &[
-        Example::Job(
-            r#"
+"#
+    good r#"
 enabled = false
 [exec]
 command = ["/usr/bin/true"]
-"#,
-        ),
-        Example::Job(
-            r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [constraints]
 nice = 2
-"#,
-        ),
-    ],
-    check: Check::Loader,
-};
+"#
+}

@@ -1,35 +1,28 @@
 //! Success that counts as failure.
 
-use super::{Check, Context, Example, Rule, value};
-use crate::config::problem::{Level, Problem};
+use crate::lint::rule::{Context, Problem, rule, value};
 
-pub static RULE: Rule = Rule {
-    code: "zero-not-success",
-    level: Level::Warning,
-    summary: "`success_exit_codes` leaves out 0",
-    explain: "\
+rule! {
+    "zero-not-success" Warning "`success_exit_codes` leaves out 0"
+    because "\
 The list replaces the default, which is `[0]`; it is not added to it. Without 0 in it, a job that ends \
-as it should is reported as failed, and one with the policy `on-failure` starts again.",
-    bad: &[Example::Job(
-        r#"
+as it should is reported as failed, and one with the policy `on-failure` starts again."
+    bad r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 success_exit_codes = [3]
-"#,
-    )],
-    good: &[Example::Job(
-        r#"
+"#
+    good r#"
 [exec]
 command = ["/usr/bin/true"]
 
 [restart]
 success_exit_codes = [0, 3]
-"#,
-    )],
-    check: Check::Job(check),
-};
+"#
+    check Job(check)
+}
 
 fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
     if !context.job.restart.success_exit_codes.contains(&0) {

@@ -140,7 +140,8 @@ fn values_of(name: Name, wanted: &Constraints) -> Vec<(&'static str, Property)> 
             };
             wanted.cpus.as_ref().map(mask).into_iter().collect()
         }
-        _ => Vec::new(),
+        (Name::CpuQuota | Name::CpuMax, None) | (Name::IoWeight | Name::IoMax, _) => Vec::new(),
+        (Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_), _) => Vec::new(),
     }
 }
 

@@ -103,7 +103,8 @@ fn value_of(name: Name, wanted: &Constraints) -> Option<Value> {
         (Name::IoMax, _) => wanted.io_max.clone().map(Value::Devices),
         (Name::TasksMax, _) => wanted.tasks_max.map(|tasks| Value::Tasks(Some(tasks))),
         (Name::Cpus, _) => wanted.cpus.clone().map(Value::Cpus),
-        _ => None,
+        (Name::CpuQuota | Name::CpuMax, _) => None,
+        (Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_), _) => None,
     }
 }
 
@@ -123,7 +124,8 @@ fn default_of(name: Name, dirs: &Dirs) -> Option<Value> {
         Name::IoMax => Value::Devices(Vec::new()),
         Name::TasksMax => Value::Tasks(None),
         Name::Cpus => Value::Cpus(cpus_above(dirs.get(&Controller::Cpuset)?)?),
-        _ => return None,
+        Name::MemoryHigh => return None,
+        Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_) => return None,
     })
 }
 
@@ -230,7 +232,9 @@ fn value_before(name: Name, text: &str, was: &Constraints) -> Option<Value> {
         }
         Name::TasksMax => Value::Tasks(number()),
         Name::Cpus => Value::Cpus(CpuSet::parse(text).ok()?),
-        _ => return None,
+        // The limit on CPU time goes by the name of cpu_max.
+        Name::CpuQuota | Name::MemoryHigh | Name::IoWeight => return None,
+        Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_) => return None,
     })
 }
 

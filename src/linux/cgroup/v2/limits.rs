@@ -68,7 +68,7 @@ fn file_of(name: Name) -> &'static str {
         Name::IoMax => "io.max",
         Name::TasksMax => "pids.max",
         Name::Cpus => "cpuset.cpus",
-        _ => "",
+        Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_) => "",
     }
 }
 
@@ -94,7 +94,8 @@ fn value_of(name: Name, wanted: &Constraints) -> Option<Value> {
         }
         (Name::TasksMax, _) => wanted.tasks_max.map(|tasks| Value::Text(tasks.to_string())),
         (Name::Cpus, _) => wanted.cpus.clone().map(Value::Cpus),
-        _ => None,
+        (Name::CpuQuota | Name::CpuMax, _) => None,
+        (Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_), _) => None,
     }
 }
 
@@ -109,7 +110,11 @@ fn default_of(name: Name, before: Option<&Value>) -> Value {
             Value::Devices(lines.iter().map(|l| unlimited(l)).collect())
         }
         (Name::IoMax, _) => Value::Devices(Vec::new()),
-        _ => Value::Text("max".into()),
+        (Name::MemoryLimit | Name::MemoryHigh | Name::MemorySwap | Name::TasksMax, _) => {
+            Value::Text("max".into())
+        }
+        // No controller keeps these, so no file gets it.
+        (Name::Nice | Name::OomScoreAdj | Name::IoClass | Name::Rlimit(_), _) => Value::Text("max".into()),
     }
 }
 

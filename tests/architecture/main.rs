@@ -1,10 +1,15 @@
 //! The dependency rules of docs/architecture.md, held over the source text: which module may use
-//! which, which files are pure, where `unsafe` may stand.
+//! which, which files are pure, where `unsafe` may stand, and that files use each other in one direction.
+
+mod circles;
+mod code;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use code::{Token, paths, test_modules, tokens, without_tests};
 
 /// Which modules a module may use. `lib.rs` only lists them; programs in `bin` may use all, and are
 /// the only ones that set up telemetry.
@@ -34,7 +39,7 @@ const PURE: &[&str] = &[
     "config/parse.rs",
     "config/problem.rs",
     "config/profiles.rs",
-    "config/resolve.rs",
+    "config/resolve/",
     "config/schema.rs",
     "config/settings.rs",
     "config/suggest.rs",
@@ -59,19 +64,23 @@ const UNSAFE: &[&str] = &["linux/spawn.rs", "linux/sys.rs"];
 
 #[test]
 fn the_source_keeps_the_rules() {
+    let complaints = check(&sources());
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}
+
+/// Every file of the source: its path below `src`, and its text.
+fn sources() -> Vec<(String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     collect(&src, &mut files);
     assert!(files.len() > 10, "found no source under {}", src.display());
-    let sources: Vec<(String, String)> = files
+    files
         .iter()
         .map(|path| {
             let name = path.strip_prefix(&src).expect("below src").to_str().expect("UTF-8").to_owned();
             (name, fs::read_to_string(path).expect("readable"))
         })
-        .collect();
-    let complaints = check(&sources);
-    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+        .collect()
 }
 
 #[test]
@@ -132,7 +141,7 @@ fn violations_are_seen() {
         ("model/a.rs", "use tokio::time;", "pure, but mentions tokio"),
         ("model/a.rs", "use std::fs;", "pure, but mentions std::fs"),
         ("model/a.rs", "use std::{fmt, fs::File};", "pure, but mentions std::fs"),
-        ("config/resolve.rs", "fn f() { ::std::process::exit(1) }", "pure, but mentions std::process"),
+        ("config/resolve/exec.rs", "fn f() { ::std::process::exit(1) }", "pure, but mentions std::process"),
         ("reconcile/plan.rs", "use nix::unistd;", "pure, but mentions nix"),
         ("reconcile/plan.rs", "fn f() { let now = std::time::Instant::now(); }", "pure, but reads a clock"),
         ("reconcile/plan.rs", "fn f() { jiff::Timestamp :: now(); }", "pure, but reads a clock"),
@@ -278,199 +287,4 @@ fn module_used<'a>(file: &str, segments: &'a [String]) -> Option<&'a str> {
         segments.get(supers).filter(|_| supers >= depth)?
     };
     MAY_USE.iter().any(|(name, _)| name == used).then_some(used.as_str())
-}
-
-/// A name, a `::` or another character of the code.
-#[derive(Debug, Clone, PartialEq)]
-struct Token {
-    text: String,
-    line: usize,
-}
-
-/// A path with at least one name, `use` groups written out.
-#[derive(Debug)]
-struct PathUse {
-    segments: Vec<String>,
-    line: usize,
-}
-
-/// The code without comments, texts and character literals.
-fn tokens(source: &str) -> Vec<Token> {
-    let chars: Vec<char> = source.chars().collect();
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let (mut list, mut i, mut line) = (Vec::new(), 0, 1);
-    while i < chars.len() {
-        let (c, next) = (chars[i], chars.get(i + 1).copied().unwrap_or(' '));
-        let start = i;
-        if c == '/' && next == '/' {
-            while i < chars.len() && chars[i] != '\n' {
-                i += 1;
-            }
-        } else if c == '/' && next == '*' {
-            let mut depth = 0;
-            loop {
-                match (chars.get(i), chars.get(i + 1)) {
-                    (Some('/'), Some('*')) => (depth, i) = (depth + 1, i + 2),
-                    (Some('*'), Some('/')) => (depth, i) = (depth - 1, i + 2),
-                    (Some(_), _) => i += 1,
-                    (None, _) => break,
-                }
-                if depth == 0 {
-                    break;
-                }
-            }
-        } else if c == '"' {
-            i = end_of_text(&chars, i);
-        } else if c == '\'' {
-            // A character literal, or else a lifetime.
-            if next == '\\' {
-                i += 3;
-                while i < chars.len() && chars[i] != '\'' {
-                    i += 1;
-                }
-                i += 1;
-            } else if chars.get(i + 2) == Some(&'\'') {
-                i += 3;
-            } else {
-                i += 1;
-            }
-        } else if is_name(c) {
-            while i < chars.len() && is_name(chars[i]) {
-                i += 1;
-            }
-            let name: String = chars[start..i].iter().collect();
-            let hashes = chars[i..].iter().take_while(|c| **c == '#').count();
-            if matches!(name.as_str(), "r" | "br" | "cr") && chars.get(i + hashes) == Some(&'"') {
-                i = end_of_raw_text(&chars, i + hashes + 1, hashes);
-            } else {
-                list.push(Token { text: name, line });
-            }
-        } else if c == ':' && next == ':' {
-            list.push(Token { text: "::".into(), line });
-            i += 2;
-        } else {
-            if !c.is_whitespace() {
-                list.push(Token { text: c.into(), line });
-            }
-            i += 1;
-        }
-        line += chars[start..i.min(chars.len())].iter().filter(|c| **c == '\n').count();
-    }
-    list
-}
-
-fn end_of_text(chars: &[char], quote: usize) -> usize {
-    let mut i = quote + 1;
-    while i < chars.len() && chars[i] != '"' {
-        i += if chars[i] == '\\' { 2 } else { 1 };
-    }
-    i + 1
-}
-
-fn end_of_raw_text(chars: &[char], mut i: usize, hashes: usize) -> usize {
-    while i < chars.len() {
-        if chars[i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes {
-            return i + 1 + hashes;
-        }
-        i += 1;
-    }
-    i
-}
-
-const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
-
-fn is_cfg_test(tokens: &[Token]) -> bool {
-    tokens.len() > CFG_TEST.len() && tokens.iter().zip(CFG_TEST).all(|(token, text)| token.text == text)
-}
-
-/// The files of `#[cfg(test)] mod name;`, as paths below `src`.
-fn test_modules(file: &str, tokens: &[Token]) -> Vec<String> {
-    let folder = file
-        .strip_suffix("mod.rs")
-        .map_or_else(|| format!("{}/", file.strip_suffix(".rs").unwrap_or(file)), str::to_owned);
-    let folder = if file == "lib.rs" { String::new() } else { folder };
-    let mut files = Vec::new();
-    for i in 0..tokens.len() {
-        if is_cfg_test(&tokens[i..])
-            && let [word, name, end, ..] = &tokens[i + CFG_TEST.len()..]
-            && (word.text.as_str(), end.text.as_str()) == ("mod", ";")
-        {
-            files.push(format!("{folder}{}.rs", name.text));
-            files.push(format!("{folder}{}/mod.rs", name.text));
-        }
-    }
-    files
-}
-
-/// Leaves out every item under `#[cfg(test)]`.
-fn without_tests(tokens: &[Token]) -> Vec<Token> {
-    let (mut kept, mut i) = (Vec::new(), 0);
-    while i < tokens.len() {
-        if !is_cfg_test(&tokens[i..]) {
-            kept.push(tokens[i].clone());
-            i += 1;
-            continue;
-        }
-        i += CFG_TEST.len();
-        let mut depth = 0;
-        while i < tokens.len() {
-            match tokens[i].text.as_str() {
-                "{" => depth += 1,
-                "}" => depth -= 1,
-                _ => {}
-            }
-            let ended = depth == 0 && matches!(tokens[i].text.as_str(), "}" | ";");
-            i += 1;
-            if ended {
-                break;
-            }
-        }
-    }
-    kept
-}
-
-/// Every path in the code.
-fn paths(tokens: &[Token]) -> Vec<PathUse> {
-    let (mut list, mut i) = (Vec::new(), 0);
-    let is_name = |token: &Token| token.text.starts_with(|c: char| c.is_alphabetic() || c == '_');
-    while i < tokens.len() {
-        if is_name(&tokens[i]) && tokens.get(i + 1).is_some_and(|next| next.text == "::") {
-            i = expand(tokens, i, &[], &mut list);
-        } else {
-            i += 1;
-        }
-    }
-    list
-}
-
-/// Reads the path at `i`, writes out its group if it ends in one, and returns where it ends.
-fn expand(tokens: &[Token], mut i: usize, prefix: &[String], list: &mut Vec<PathUse>) -> usize {
-    let mut segments = prefix.to_vec();
-    let line = tokens[i].line;
-    loop {
-        segments.push(tokens[i].text.clone());
-        i += 1;
-        if tokens.get(i).is_none_or(|token| token.text != "::") {
-            break;
-        }
-        i += 1;
-        match tokens.get(i).map(|token| token.text.as_str()) {
-            Some("{") => {
-                i += 1;
-                while let Some(token) = tokens.get(i).filter(|token| token.text != "}") {
-                    i = match token.text.as_str() {
-                        "," | "*" => i + 1,
-                        "as" => i + 2,
-                        _ => expand(tokens, i, &segments, list),
-                    };
-                }
-                return i + 1;
-            }
-            // A glob, or type arguments: the path so far is what counts.
-            Some("*" | "<") | None => break,
-            Some(_) => {}
-        }
-    }
-    list.push(PathUse { segments, line });
-    i
 }
