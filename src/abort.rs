@@ -67,6 +67,12 @@ points! {
     /// The first report was handed over; the run before is still there.
     StartReported = "start-reported",
 
+    // The nursery.
+    /// It waits for the first run.
+    NurseryBegun = "nursery-begun",
+    /// A wrapper is forked, or could not be, and the supervisor is not told.
+    WrapperForked = "wrapper-forked",
+
     // The wrapper.
     /// It has begun, in the session of the supervisor.
     WrapperBegun = "wrapper-begun",
@@ -184,8 +190,9 @@ mod armed {
         let first = |mark| {
             let file = OpenOptions::new().write(true).create_new(true).open(mark);
             // Who it is: of wrappers the run, too.
-            let who: Vec<String> = std::env::args().collect();
-            file.is_ok_and(|mut file| file.write_all(who.join(" ").as_bytes()).is_ok())
+            let who = std::fs::read_to_string("/proc/self/cmdline").unwrap_or_default();
+            let who = who.trim_end_matches('\0').replace('\0', " ");
+            file.is_ok_and(|mut file| file.write_all(who.as_bytes()).is_ok())
         };
         if parts.next().is_none_or(first) {
             let _ = raise(Signal::SIGKILL);

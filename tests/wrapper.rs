@@ -30,7 +30,7 @@ use ffrtmp::model::time::WallTime;
 use ffrtmp::model::units::ByteSize;
 use ffrtmp::runs::dir::{self, RunDir};
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
-use ffrtmp::wrapper;
+use ffrtmp::wrapper::launch;
 use tempfile::TempDir;
 
 #[allow(dead_code, reason = "each suite uses its part of it")]
@@ -133,7 +133,7 @@ impl Place {
     fn start(&self) -> Run {
         let (dir, lock) = RunDir::create(&self.path("runs"), &self.spec).expect("a run directory");
         let program = Path::new(env!("CARGO_BIN_EXE_ffrtmp"));
-        let (child, ready) = wrapper::launch(program, &dir, lock).expect("the wrapper starts");
+        let (child, ready) = launch::execute(program, &dir, lock).expect("the wrapper starts");
         let mut run = Run { dir, child, wrapper: None, main: None };
         run.wrapper = process::identify(run.wrapper_pid()).expect("proc");
         await_end(ready);
@@ -815,7 +815,7 @@ fn a_run_without_a_readable_spec_says_so() {
         let (dir, lock) = RunDir::create(&place.path("runs"), &place.spec).expect("a run directory");
         fs::write(dir.path.join(dir::SPEC), content).expect("damaged");
         let program = Path::new(env!("CARGO_BIN_EXE_ffrtmp"));
-        let (child, ready) = wrapper::launch(program, &dir, lock).expect("the wrapper starts");
+        let (child, ready) = launch::execute(program, &dir, lock).expect("the wrapper starts");
         let mut run = Run { dir, child, wrapper: None, main: None };
         await_end(ready);
         let exited = run.wait();

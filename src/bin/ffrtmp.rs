@@ -9,19 +9,27 @@ use ffrtmp::cli::ffrtmp::Command;
 use ffrtmp::cli::ps;
 use ffrtmp::cli::request::{attach_request, run_request};
 use ffrtmp::cli::usage;
-use ffrtmp::wrapper::{attach, detached, hold, run};
+use ffrtmp::wrapper::{attach, detached, hold, nursery, run};
 
 fn main() -> ExitCode {
     // One process like this lives per job: parsed by hand, it never touches the memory clap needs.
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "detached") {
-        return match parse_detached(arguments) {
-            Ok((run_dir, lock_fd, ready_fd)) => detached::main(&run_dir, lock_fd, ready_fd),
-            Err(problem) => {
-                eprintln!("ffrtmp detached: {problem}; it is started by ffrtmp-sup only");
-                ExitCode::from(2)
-            }
-        };
+    let first = arguments.next();
+    let served = match first.as_ref().and_then(|first| first.to_str()) {
+        Some("detached") => {
+            Some(parse_detached(arguments).map(|(dir, lock, ready)| detached::main(&dir, lock, ready)))
+        }
+        Some("nursery") => Some(parse_nursery(arguments).map(nursery::main)),
+        _ => None,
+    };
+    match served {
+        Some(Ok(status)) => return status,
+        Some(Err(problem)) => {
+            let name = first.unwrap_or_default();
+            eprintln!("ffrtmp {}: {problem}; it is started by ffrtmp-sup only", name.to_string_lossy());
+            return ExitCode::from(2);
+        }
+        None => {}
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let asked = match usage::parse(&arguments) {
@@ -82,5 +90,16 @@ fn parse_detached(mut arguments: impl Iterator<Item = OsString>) -> Result<(Path
     match (run_dir, lock_fd, ready_fd) {
         (Some(run_dir), Some(lock_fd), Some(ready_fd)) => Ok((run_dir, lock_fd, ready_fd)),
         _ => Err("needs --run-dir, --lock-fd and --ready-fd".into()),
+    }
+}
+
+/// `--socket-fd N --room ...`
+fn parse_nursery(mut arguments: impl Iterator<Item = OsString>) -> Result<RawFd, String> {
+    match (arguments.next(), arguments.next()) {
+        (Some(key), Some(value)) if key == "--socket-fd" => value
+            .to_str()
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(|| "--socket-fd needs a number".into()),
+        _ => Err("needs --socket-fd".into()),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything the child needs is made before the fork. In the child there is no allocation, no lock
 //! and no log: only calls that signal-safety(7) lists, or bare system calls. A failing step is told to
-//! the parent, by its number and errno, through a pipe that exec closes.
+//! the parent, by its number and errno, over a socket that exec closes.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -14,8 +14,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 
 use super::priority::{Attempt, io_priority_of};
 use super::process;
@@ -241,7 +243,7 @@ fn fork_failed(what: &str, error: &io::Error) -> StartError {
     failed(Stage::Fork, error.raw_os_error(), format!("{what}: {error}"))
 }
 
-/// The steps that can end a start, as they travel through the pipe.
+/// The steps that can end a start, as they travel over the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Session,
@@ -307,9 +309,10 @@ pub struct Held {
     plan: Plan,
     pid: Pid,
     attempt: Attempt,
-    messages: File,
-    /// Taken by [`Held::go`].
-    go: Option<File>,
+    /// What the child tells, and where it waits for the word.
+    line: File,
+    /// It was told to go on, or is known to have ended.
+    released: bool,
 }
 
 impl Held {
@@ -330,16 +333,14 @@ impl Held {
     /// # Errors
     /// Stage `Exec`: it could not; the child has ended and is reaped.
     pub fn go(mut self) -> Result<(), StartError> {
-        if let Some(mut go) = self.go.take()
-            && let Err(error) = go.write_all(&[1])
+        if let Err(error) = self.line.write_all(&[1])
             && error.kind() != io::ErrorKind::BrokenPipe
         {
-            drop(go);
-            self.reap();
             return Err(fork_failed("the child could not be told to go on", &error));
         }
-        match receive(&mut self.messages) {
-            // Exec closed the pipe. (So does a signal at this very moment; that end is waited for like any.)
+        self.released = true;
+        match receive(&mut self.line) {
+            // Exec closed the line. (So does a signal at this very moment; that end is waited for like any.)
             Ok(None) => Ok(()),
             Ok(Some([code, errno])) => {
                 self.reap();
@@ -361,8 +362,9 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.go.take().is_some() {
-            // The pipe is closed: the child reads its end and is gone.
+        if !self.released {
+            // The child reads the end of the line, and is gone.
+            let _ = shutdown(self.line.as_raw_fd(), Shutdown::Both);
             self.reap();
         }
     }
@@ -460,12 +462,9 @@ pub struct Stdio<'a> {
 pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<Held, StartError> {
     let argv = pointers(&plan.argv);
     let environment = pointers(&plan.environment);
-    let pipe = || {
-        nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)
-            .map_err(|errno| fork_failed("a pipe to the child", &errno.into()))
-    };
-    let (messages, tell): (OwnedFd, OwnedFd) = pipe()?;
-    let (wait, go): (OwnedFd, OwnedFd) = pipe()?;
+    let (line, line_of_child) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)
+            .map_err(|errno| fork_failed("a line to the child", &errno.into()))?;
     let mut entry = Entry::new(cgroup);
     let signals = to_reset(match &plan.manner {
         Manner::Service => &[],
@@ -480,9 +479,8 @@ pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<He
             Entry::Born(_) | Entry::Refused(_) => Vec::new(),
         },
         stdio: [stdio.input, stdio.output, stdio.error].map(|fd| fd.as_raw_fd()),
-        tell: tell.as_raw_fd(),
-        wait: wait.as_raw_fd(),
-        go: go.as_raw_fd(),
+        line: line_of_child.as_raw_fd(),
+        line_of_parent: line.as_raw_fd(),
         signals: signals.clone(),
     };
     let mut pid = match &entry {
@@ -519,14 +517,14 @@ pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<He
     let Some(pid) = pid else {
         return Err(failed(Stage::Fork, None, "fork returned no pid".into()));
     };
-    drop((tell, wait));
+    drop(line_of_child);
     let attempt = Attempt {
         cgroup: if let Entry::Refused(errno) = entry { Some(errno) } else { None },
         ..Attempt::default()
     };
-    let mut held = Held { plan, pid, attempt, messages: messages.into(), go: Some(go.into()) };
+    let mut held = Held { plan, pid, attempt, line: line.into(), released: false };
     loop {
-        match receive(&mut held.messages) {
+        match receive(&mut held.line) {
             Ok(Some([READY, _])) => return Ok(held),
             Ok(Some([CGROUP, errno])) => held.attempt.cgroup = Some(errno),
             Ok(Some([code, errno])) => match refused(code) {
@@ -538,7 +536,7 @@ pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<He
                 }
             },
             Ok(None) => {
-                held.go = None;
+                held.released = true;
                 let how = match held.reap() {
                     Some(WaitStatus::Signaled(signal)) => format!(" by {signal}"),
                     _ => String::new(),
@@ -554,15 +552,17 @@ pub fn start(plan: Plan, cgroup: Option<&Cgroup>, stdio: Stdio<'_>) -> Result<He
     }
 }
 
-/// The next message; `None` when the pipe is closed.
-fn receive(messages: &mut File) -> io::Result<Option<Message>> {
+/// The next message; `None` when the child has closed its end.
+fn receive(line: &mut File) -> io::Result<Option<Message>> {
     let mut bytes = [0; size_of::<Message>()];
-    match messages.read_exact(&mut bytes) {
+    match line.read_exact(&mut bytes) {
         Ok(()) => {
             let [a, b, c, d, e, f, g, h] = bytes;
             Ok(Some([i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes([e, f, g, h])]))
         }
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        // It ended before it read the word.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -581,9 +581,8 @@ struct Setup<'a> {
     cgroup: Vec<RawFd>,
     /// What becomes 0, 1 and 2.
     stdio: [RawFd; 3],
-    tell: RawFd,
-    wait: RawFd,
-    go: RawFd,
+    line: RawFd,
+    line_of_parent: RawFd,
     /// The signals that have another disposition than they are to have.
     signals: Vec<i32>,
 }
@@ -622,8 +621,8 @@ impl Setup<'_> {
         // SAFETY: every call below is async-signal-safe, and is given integers or pointers to memory
         // that was made before the fork and stays as it is.
         unsafe {
-            // Our own end of this pipe would keep the word from ever failing to come.
-            libc::close(self.go);
+            // Open here, too, it would keep the word from ever failing to come.
+            libc::close(self.line_of_parent);
             // First: everything from here on is charged to the job.
             for file in &self.cgroup {
                 if libc::write(*file, c"0".as_ptr().cast(), 1) == -1 {
@@ -761,7 +760,7 @@ impl Setup<'_> {
         let mut word = 0_u8;
         loop {
             // SAFETY: one byte, into a local of one byte.
-            match unsafe { libc::read(self.wait, (&raw mut word).cast(), 1) } {
+            match unsafe { libc::read(self.line, (&raw mut word).cast(), 1) } {
                 1 => return,
                 -1 if errno() == libc::EINTR => {}
                 // SAFETY: ends this process, without running anything of the parent's.
@@ -811,19 +810,27 @@ impl Setup<'_> {
     /// As [`Setup::child`].
     unsafe fn tell(&self, code: i32, errno: i32) {
         let message: Message = [code, errno];
-        // SAFETY: the message is a local; so few bytes go into a pipe whole or not at all. If the parent
+        // SAFETY: the message is a local; so few bytes are sent whole or not at all. If the parent
         // is gone, there is nobody to tell.
-        unsafe { libc::write(self.tell, message.as_ptr().cast(), size_of::<Message>()) };
+        unsafe { libc::write(self.line, message.as_ptr().cast(), size_of::<Message>()) };
     }
+}
+
+/// Reads once, for this process and all that are forked from it, what [`start`] asks of `/proc`.
+pub fn warm_up() {
+    to_reset(&[]);
 }
 
 /// The signals that may have another disposition than the default (`SigIgn` and `SigCgt` of `/proc/PID/status`), and
 /// those that are to have one; all of them where that cannot be read.
 fn to_reset(ignored: &[i32]) -> Vec<i32> {
-    let mask = |field| u64::from_str_radix(&process::own_status(field)?, 16).ok();
-    let Some(mask) = mask("SigIgn").zip(mask("SigCgt")).map(|(ignored, caught)| ignored | caught) else {
-        return (1..=64).collect();
+    /// Nobody here changes a disposition after that, but for SIGCHLD.
+    static MASK: OnceLock<Option<u64>> = OnceLock::new();
+    let read = || {
+        let mask = |field| u64::from_str_radix(&process::own_status(field)?, 16).ok();
+        mask("SigIgn").zip(mask("SigCgt")).map(|(ignored, caught)| ignored | caught)
     };
+    let Some(mask) = *MASK.get_or_init(read) else { return (1..=64).collect() };
     (1..=64).filter(|signal| mask & (1 << (signal - 1)) != 0 || ignored.contains(signal)).collect()
 }
 
@@ -910,7 +917,7 @@ mod tests {
         start(plan, None, Stdio { input: null, output: null, error: null }).expect("set up")
     }
 
-    /// One test, because a second child would hold this process's end of the first one's pipe.
+    /// One test, because a second child would hold this process's end of the first one's line.
     #[test]
     fn nothing_runs_without_the_word() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -918,7 +925,7 @@ mod tests {
         let command = ["touch", trace.to_str().expect("a path")];
         let waiting = held(&command);
         let pid = waiting.pid();
-        // As when the wrapper dies here: the pipe is closed.
+        // As when the wrapper dies here: the line is closed.
         drop(waiting);
         assert!(sys::reap(pid).is_err(), "the child has ended and was reaped");
         assert!(!trace.exists());

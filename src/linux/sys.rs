@@ -2,13 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use crate::model::cpus::CpuSet;
 use crate::model::process::Pid;
@@ -335,19 +338,132 @@ pub fn wait_for_signal(timeout: Duration) -> bool {
     signal == libc::SIGUSR1
 }
 
-/// fork(2): the child's pid in the parent, `None` in the child, which goes on as a copy of this process. Only
-/// for a process with one thread: of another one, the child would have the locks and not the holders.
+/// Has the kernel reap the children of this process by itself (`SIG_IGN` for SIGCHLD, sigaction(2)), or not.
 ///
 /// # Errors
-/// Those of fork(2); and this process has more than one thread.
-pub fn fork() -> io::Result<Option<Pid>> {
-    if std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() > 1) {
-        return Err(io::Error::other("this process has more than one thread"));
+/// None that a running kernel gives.
+pub fn leave_children_to_the_kernel(yes: bool) -> io::Result<()> {
+    set_disposition(libc::SIGCHLD, if yes { libc::SIG_IGN } else { libc::SIG_DFL })
+}
+
+/// That this process has one thread, and has it forked by nobody else.
+#[derive(Debug)]
+pub struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks whether it has. Whoever keeps the proof starts no thread.
+    ///
+    /// # Errors
+    /// It has more than one, or `/proc/self/task` cannot be read.
+    pub fn prove() -> io::Result<Self> {
+        match std::fs::read_dir("/proc/self/task")?.count() {
+            1 => Ok(Self(())),
+            _ => Err(io::Error::other("this process has more than one thread")),
+        }
     }
-    // SAFETY: there is one thread, so no lock is held and no memory half written: the child may do whatever
-    // this process might.
-    let pid = check(unsafe { libc::fork() }.into())?;
-    Ok(u32::try_from(pid).ok().and_then(Pid::new))
+
+    /// fork(2): the child's pid in the parent, `None` in the child, which goes on as a copy of this process.
+    ///
+    /// # Errors
+    /// Those of fork(2).
+    pub fn fork(&self) -> io::Result<Option<Pid>> {
+        // SAFETY: there is one thread, so no lock is held and no memory half written: the child may do whatever
+        // this process might.
+        let pid = check(unsafe { libc::fork() }.into())?;
+        Ok(u32::try_from(pid).ok().and_then(Pid::new))
+    }
+}
+
+/// The memory that the kernel shows as this process's command line (`arg_start` to `arg_end` in
+/// `/proc/PID/stat`, proc_pid_stat(5)).
+#[derive(Debug)]
+pub struct Title {
+    start: usize,
+    length: usize,
+}
+
+impl Title {
+    /// Where it is. Its length is for ever that of the arguments this process was executed with.
+    ///
+    /// # Errors
+    /// `/proc/self/stat` cannot be read, or does not tell.
+    pub fn of_this_process() -> io::Result<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // Fields 48 and 49; behind the name, which is in brackets, comes the third.
+        let numbers = stat.rsplit_once(") ").map(|(_, rest)| rest.split_ascii_whitespace().skip(45));
+        let mut numbers = numbers.into_iter().flatten().map(str::parse::<usize>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(start)), Some(Ok(end))) if 0 < start && start < end => {
+                Ok(Self { start, length: end - start })
+            }
+            _ => Err(io::Error::other("/proc/self/stat does not tell where the arguments are")),
+        }
+    }
+
+    /// Shows these words, as far as there is room. What this process was executed with is gone then: nobody may
+    /// read its arguments any more.
+    pub fn set(&mut self, words: &[&[u8]], _: &SingleThreaded) {
+        let mut line: Vec<u8> = words.join(&0);
+        // The last byte stays a NUL: without it the kernel reads on into the environment.
+        line.resize(self.length, 0);
+        line.pop();
+        line.push(0);
+        // SAFETY: the kernel has laid the arguments out there, as one piece of writable memory of this length at the
+        // top of the stack. No Rust reference points there: std::env copies what it is asked for, and with one thread
+        // nobody does so now.
+        unsafe {
+            ptr::copy_nonoverlapping(line.as_ptr(), ptr::with_exposed_provenance_mut(self.start), self.length)
+        };
+    }
+}
+
+/// Sends bytes and descriptors as one message, without waiting (unix(7), `SCM_RIGHTS`).
+///
+/// # Errors
+/// `EAGAIN` if there is no room, `EPIPE` or `ECONNRESET` if nobody is at the other end.
+pub fn send_with<const N: usize>(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: [BorrowedFd<'_>; N],
+) -> io::Result<()> {
+    let numbers = descriptors.map(|descriptor| descriptor.as_raw_fd());
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], &rights, flags, None)?;
+    Ok(())
+}
+
+/// Waits for the next message that [`send_with`] has sent: its length and its descriptors, close-on-exec. `None` when
+/// the other end is closed.
+///
+/// # Errors
+/// `InvalidData` for a message with another number of descriptors.
+pub fn receive_with<const N: usize>(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+) -> io::Result<Option<(usize, [OwnedFd; N])>> {
+    let mut room = nix::cmsg_space!([RawFd; 8]);
+    let mut parts = [IoSliceMut::new(bytes)];
+    let message = loop {
+        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut room), MsgFlags::MSG_CMSG_CLOEXEC) {
+            Err(Errno::EINTR) => {}
+            // Closed with something of ours unread.
+            Err(Errno::ECONNRESET) => return Ok(None),
+            other => break other?,
+        }
+    };
+    let mut received = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = control {
+            // SAFETY: the kernel just made these descriptors for us; nobody else owns them.
+            received.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    match <[OwnedFd; N]>::try_from(received) {
+        Ok(descriptors) => Ok(Some((message.bytes, descriptors))),
+        Err(none) if none.is_empty() && message.bytes == 0 => Ok(None),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "a message without its descriptors")),
+    }
 }
 
 /// Makes this process deaf to a terminal's job control (SIGTSTP, SIGTTIN, SIGTTOU).

@@ -1,6 +1,7 @@
 //! Users and groups by name or number, as `exec.user` and `exec.group` give them.
 
 use std::ffi::CString;
+use std::sync::OnceLock;
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
@@ -49,6 +50,13 @@ pub fn credentials(user: Option<&str>, group: Option<&str>) -> Result<Option<Cre
     };
     let groups = groups.into_iter().map(Gid::as_raw).collect();
     Ok(Some(Credentials { uid: uid.as_raw(), gid: gid.as_raw(), groups }))
+}
+
+/// The entry of the user that this process runs as; looked up once.
+#[must_use]
+pub fn own_account() -> Option<&'static User> {
+    static OWN: OnceLock<Option<User>> = OnceLock::new();
+    OWN.get_or_init(|| User::from_uid(geteuid()).ok().flatten()).as_ref()
 }
 
 /// The entry of a user in the user database, by name or number; `None` if there is none.

@@ -344,11 +344,13 @@ fn read_bounded(file: &File) -> Result<Vec<u8>, RecordCause> {
     if !about.is_file() {
         return Err(RecordCause::NotAFile);
     }
-    let mut bytes = Vec::with_capacity(about.len().min(MAX_RECORD) as usize + 1);
-    file.take(MAX_RECORD + 1).read_to_end(&mut bytes).map_err(RecordCause::Io)?;
-    if bytes.len() as u64 > MAX_RECORD {
+    let Some(length) = usize::try_from(about.len()).ok().filter(|_| about.len() <= MAX_RECORD) else {
         return Err(RecordCause::TooLarge);
-    }
+    };
+    // A record is never written where it is, so this is how long it stays.
+    let mut bytes = vec![0; length];
+    let mut file = file;
+    file.read_exact(&mut bytes).map_err(RecordCause::Io)?;
     Ok(bytes)
 }
 

@@ -1,11 +1,14 @@
 //! Files that appear whole or not at all, and, where it matters, survive a power cut.
 
 use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
 use std::error::Error;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::errno::Errno;
@@ -161,14 +164,16 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(target: &'a Path, bytes: &[u8]) -> io::Result<Self> {
+        static PROCESS: OnceLock<u32> = OnceLock::new();
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let name = target.file_name().ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("{} names no file", target.display()))
         })?;
         let temporary = directory_of(target).join(format!(
-            ".{}.{}-{}.tmp",
+            ".{}.{:08x}-{}.tmp",
             name.to_string_lossy(),
-            std::process::id(),
+            // Of another process that writes into the same directory.
+            PROCESS.get_or_init(|| RandomState::new().build_hasher().finish() as u32),
             COUNTER.fetch_add(1, Ordering::Relaxed)
         ));
         let mut options = OpenOptions::new();

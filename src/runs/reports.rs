@@ -39,12 +39,27 @@ impl Reports {
     /// # Errors
     /// With the path.
     pub fn put(&self, report: &Report) -> io::Result<()> {
-        private_dir(&self.folder)?;
         if self.is_followed(report) {
             return Ok(());
         }
-        let path = self.newest(&report.job_id);
-        durable::write(&path, &encode(report)?).map_err(|error| at(&path, error))
+        self.replace(&report.job_id, &encode(report)?)
+    }
+
+    /// Replaces the newest report of a job, whatever it was of. It survives this process, not a power cut.
+    ///
+    /// # Errors
+    /// With the path.
+    pub fn replace(&self, job: &JobId, bytes: &[u8]) -> io::Result<()> {
+        let path = self.newest(job);
+        let written = match durable::write(&path, bytes) {
+            // Somebody may have cleaned up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                private_dir(&self.folder)?;
+                durable::write(&path, bytes)
+            }
+            written => written,
+        };
+        written.map_err(|error| at(&path, error))
     }
 
     /// Files the last report of a run, and replaces the newest one of its job with it, unless that is of a later

@@ -50,6 +50,7 @@ use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
 use crate::runs::durable;
 use crate::runs::record::Spec;
 use crate::runs::retention::{self, Needed};
+use crate::wrapper::launch::Launcher;
 
 /// Between two looks at everything, for what no event told.
 const RESYNC: Duration = Duration::from_secs(30);
@@ -105,8 +106,8 @@ pub struct Daemon {
     /// The state folder by its one true path, by which workloads are known for those of this supervisor.
     pub(super) identity: PathBuf,
     pub(super) boot_id: BootId,
+    pub(super) launcher: Launcher,
     /// The wrapper program, opened at our own start, so that both stay of one version.
-    pub(super) wrapper: PathBuf,
     _wrapper_file: OwnedFd,
     /// The soft limit on open files before we raised it: what workloads get.
     pub(super) open_files: Option<u64>,
@@ -216,7 +217,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             filed: 0,
             identity: layout.state.canonicalize().context("cannot tell where the state folder is")?,
             boot_id: crate::linux::process::boot_id().context("cannot read the boot id")?,
-            wrapper,
+            launcher: Launcher::new(wrapper, &layout.runs()),
             _wrapper_file: wrapper_file,
             open_files,
             cgroups,

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
-use nix::unistd::{Uid, User};
+use nix::unistd::User;
 
 use crate::linux::user;
 use crate::model::exit::{Stage, StartError};
@@ -89,7 +89,7 @@ pub fn build(
 pub fn user_of(exec: &Exec) -> Option<User> {
     // A user that does not exist is told by the wrapper, at its own stage.
     match &exec.user {
-        None => User::from_uid(Uid::effective()).ok().flatten(),
+        None => user::own_account().cloned(),
         Some(name) => user::account(name),
     }
 }

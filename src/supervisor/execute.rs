@@ -32,19 +32,20 @@ use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason
 use crate::runs::dir::{self, RunDir, new_run_id};
 use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Stopping, VERSION};
-use crate::wrapper;
 
 impl Daemon {
     /// Executes one action for a job. False: it failed, and is tried again later.
     pub(super) fn execute(&mut self, job: &JobId, action: Action, outlook: Outlook) -> bool {
         // Two that send a signal send it twice, and two that report hide each other's reports. A full disk keeps
         // nothing but a start.
-        let _ = self.check_lock();
+        let locked = self.check_lock();
         if self.is_usurped() {
             return false;
         }
         let done = match action {
-            Action::Start { job: declared, history, why } => self.start(&declared, history, why),
+            Action::Start { job: declared, history, why } => {
+                locked.and_then(|()| self.start(&declared, history, why))
+            }
             Action::Take { job: declared, process } => self.take(&declared, &process),
             Action::Refuse { job: declared, why } => self.refuse(&declared, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
@@ -85,7 +86,6 @@ impl Daemon {
     }
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
-        self.check_lock()?;
         if self.adopt(job, &history)? {
             return Ok(());
         }
@@ -153,8 +153,8 @@ impl Daemon {
         let mut run = Run::new(seen, dir, spec, report);
         let failed = match failed {
             Some(error) => Some(error),
-            None => match wrapper::launch(&self.wrapper, &run.dir, lock) {
-                Ok((_, ready)) => {
+            None => match self.launcher.launch(&run.dir, lock) {
+                Ok(ready) => {
                     abort::at(Point::WrapperLaunched);
                     let event = RunChanged { job: job.id.clone(), run: run_id };
                     match tell_when_readable(ready, event, &self.events) {

@@ -122,6 +122,25 @@ pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
     Ok(Sighting { spec, started, stopping, standing, damage })
 }
 
+/// Looks at a run that was just started, whose spec is therefore known. `None`: it does not run yet, or not any more, or
+/// something is the matter; [`look`] tells.
+#[must_use]
+pub fn look_begun(dir: &RunDir, spec: &Spec) -> Option<Sighting> {
+    let started = dir.started().ok().flatten()?;
+    // This very process has written the record, and it holds the lock as long as it lives. As long as the workload lives,
+    // there is no record of its end.
+    let wrapper = PidFd::open(&started.wrapper).ok().flatten()?;
+    let workload = open_living(&started.process).ok().flatten()?;
+    let standing = Standing::Running { wrapper, workload };
+    Some(Sighting {
+        spec: spec.clone(),
+        started: Some(started),
+        stopping: None,
+        standing,
+        damage: Vec::new(),
+    })
+}
+
 /// A record; `None` if there is none, or it is damaged. One that is only out of reach now says nothing.
 fn readable<T>(
     read: Result<Option<T>, RecordError>,

@@ -279,6 +279,11 @@ impl Run {
     /// Looks at it again. Records that were damaged meanwhile are set aside, and written anew where we know
     /// what they said.
     pub(super) fn look(&self) -> Result<Sighting, Blind> {
+        let just_started =
+            self.seen.phase == Phase::Starting && self.started.is_none() && self.seen.stop.is_none();
+        if just_started && let Some(begun) = observed::look_begun(&self.dir, &self.spec) {
+            return Ok(begun);
+        }
         let mut seen = observed::look(&self.dir, clock::now());
         if matches!(seen, Err(Blind::NeverBegan)) && self.restore()? {
             seen = observed::look(&self.dir, clock::now());

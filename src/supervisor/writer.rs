@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info, warn};
@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::linux::clock;
+use crate::model::exit::State;
 use crate::model::ids::{JobId, RunId};
 use crate::model::report::Report;
 use crate::model::units::count;
@@ -26,6 +27,10 @@ use crate::runs::retention::{self, Bounds, Needed};
 
 /// How often it is tried again to write what could not be written.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// How long a report that a run is starting waits for the next one: most begin within this time, and then one file is
+/// written instead of two. (What is to survive a crash stands in the run's own records.)
+const STARTING: Duration = Duration::from_millis(20);
 
 /// What becomes of the reports that were handed over.
 #[derive(Debug)]
@@ -59,6 +64,7 @@ struct Write {
     /// No later run of the job has a report.
     newest: bool,
     bytes: Vec<u8>,
+    due: Option<Instant>,
 }
 
 /// The writing thread's other end.
@@ -102,8 +108,10 @@ impl Writer {
         let ended = report.is_last().then(|| report.run_id.clone());
         match (encode(report), &self.sender) {
             (Ok(bytes), Some(sender)) => {
+                let due = (report.state == State::Starting).then(|| Instant::now() + STARTING);
+                let job = report.job_id.clone();
                 // The thread ends only when this end is dropped.
-                let _ = sender.send(Order::Write(Write { job: report.job_id.clone(), ended, newest, bytes }));
+                let _ = sender.send(Order::Write(Write { job, ended, newest, bytes, due }));
             }
             (Err(error), _) => error!(job = %report.job_id, "report cannot be written as JSON: {error}"),
             (Ok(_), None) => {}
@@ -149,14 +157,22 @@ impl Drop for Writer {
     }
 }
 
+/// The newest report of a job.
+struct Newest {
+    /// It is of an ended run.
+    ended: bool,
+    bytes: Vec<u8>,
+    /// It is not written before this.
+    due: Option<Instant>,
+}
+
 /// What lies on the thread's desk.
 struct Desk {
     reports: Reports,
     logs: PathBuf,
     bounds: Bounds,
     outcomes: UnboundedSender<Outcome>,
-    /// The newest report of each job, and whether it is of an ended run.
-    newest: BTreeMap<JobId, (bool, Vec<u8>)>,
+    newest: BTreeMap<JobId, Newest>,
     /// Reports of ended runs.
     ended: BTreeMap<(JobId, RunId), Vec<u8>>,
 }
@@ -170,7 +186,9 @@ impl Desk {
             let first = if idle {
                 receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
-                receiver.recv_timeout(RETRY)
+                let due = self.newest.values().filter_map(|newest| newest.due).min();
+                let pause = due.map_or(RETRY, |due| due.saturating_duration_since(Instant::now()));
+                receiver.recv_timeout(if failing { RETRY } else { pause.min(RETRY) })
             };
             let last = matches!(first, Err(RecvTimeoutError::Disconnected));
             let (mut waiting, mut needed) = (Vec::new(), None);
@@ -181,7 +199,7 @@ impl Desk {
                     Order::Retain(jobs) => needed = Some(jobs),
                 }
             }
-            let written = self.write();
+            let written = self.write(last || !waiting.is_empty());
             if written.is_err() != failing {
                 failing = !failing;
                 self.tell(written.map_or_else(Outcome::Failing, |()| Outcome::Mended));
@@ -235,17 +253,14 @@ impl Desk {
             self.ended.insert((write.job.clone(), run.clone()), write.bytes.clone());
         }
         if write.newest {
-            self.newest.insert(write.job, (write.ended.is_some(), write.bytes));
+            let ended = write.ended.is_some();
+            self.newest.insert(write.job, Newest { ended, bytes: write.bytes, due: write.due });
         }
     }
 
-    /// Writes all there is. What is written leaves the desk, what fails stays.
-    fn write(&mut self) -> io::Result<()> {
+    /// Writes what is due, or all there is. What is written leaves the desk, what fails stays.
+    fn write(&mut self, all: bool) -> io::Result<()> {
         let mut outcome = Ok(());
-        if !self.newest.is_empty() {
-            // Somebody may have cleaned up.
-            outcome = private_dir(&self.reports.folder);
-        }
         // History first: a run directory is removed only when its report is there.
         let mut runs = Vec::new();
         let mut files = Vec::new();
@@ -260,16 +275,23 @@ impl Desk {
             }
         }
         let mut newest = Vec::new();
-        for (job, (ended, bytes)) in &self.newest {
-            let path = self.reports.newest(job);
+        let now = Instant::now();
+        for (job, Newest { ended, bytes, due }) in &self.newest {
+            if due.is_some_and(|due| due > now) && !all {
+                continue;
+            }
             if *ended {
-                files.push((path, bytes.clone()));
+                files.push((self.reports.newest(job), bytes.clone()));
                 newest.push(job.clone());
-            } else if let Err(error) = durable::write(&path, bytes) {
-                outcome = Err(at(&path, error));
+            } else if let Err(error) = self.reports.replace(job, bytes) {
+                outcome = Err(error);
             } else {
                 newest.push(job.clone());
             }
+        }
+        if files.iter().any(|(path, _)| path.parent() == Some(&self.reports.folder)) {
+            // Somebody may have cleaned up.
+            outcome = outcome.and(private_dir(&self.reports.folder));
         }
         let results = durable::write_many_durable(&files);
         abort::at(Point::ReportsWritten);

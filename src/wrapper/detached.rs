@@ -36,8 +36,8 @@ const DEFAULT_STOP: (Signal, Duration) = (Signal::TERM, Duration::from_secs(10))
 /// Longest pause between two attempts to record an exit.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Runs the workload of a run directory to its end. `lock_fd` holds the lock of `wrapper.lock`;
-/// `ready_fd` is closed once the program runs or `exited.json` says why it does not.
+/// Runs the workload of a run directory to its end, in a process that was executed for it. `lock_fd` holds the lock of
+/// `wrapper.lock`; `ready_fd` is closed once the program runs or `exited.json` says why it does not.
 #[must_use]
 pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     let run = RunDir::open(std::path::absolute(run_dir).unwrap_or_else(|_| run_dir.into()));
@@ -50,11 +50,24 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
         }
     };
     abort::at(Point::WrapperBegun);
-    let work = match begin(&run, &lock, &ready) {
+    let detached =
+        detach(&mut [lock.as_raw_fd(), ready.as_raw_fd()]).and_then(|null| own_session().map(|()| null));
+    attend(&run, lock, ready, detached);
+    ExitCode::SUCCESS
+}
+
+/// The same in a process that was forked for it, and has nothing of its own yet but what [`detach`] leaves.
+pub(super) fn forked(run: &RunDir, lock: OwnedFd, ready: OwnedFd, null: OwnedFd) {
+    abort::at(Point::WrapperBegun);
+    attend(run, lock, ready, own_session().map(|()| null));
+}
+
+/// The life of a wrapper. `detached` is `/dev/null`, or why it could not leave the supervisor's world.
+fn attend(run: &RunDir, lock: OwnedFd, ready: OwnedFd, detached: io::Result<OwnedFd>) {
+    let work = match begin(run, detached) {
         Ok(work) => work,
         Err(Failure { run_id, error }) => {
-            record(&run, &Exited::unmeasured(run_id, clock::now(), Ended::NotStarted(error)));
-            return ExitCode::SUCCESS;
+            return record(run, &Exited::unmeasured(run_id, clock::now(), Ended::NotStarted(error)));
         }
     };
     drop(ready);
@@ -63,23 +76,22 @@ pub fn main(run_dir: &Path, lock_fd: RawFd, ready_fd: RawFd) -> ExitCode {
     sys::release_unused_stack();
     match work {
         Work::Started(begun) => {
-            let exited = begun.wait(&run_id_of(&run));
-            record(&run, &Exited { left: begun.left_behind(), ..exited });
+            let exited = begun.wait(&run_id_of(run));
+            record(run, &Exited { left: begun.left_behind(), ..exited });
             abort::at(Point::ExitedWritten);
-            begun.end_leftovers(|| stop_of(&run));
+            begun.end_leftovers(|| stop_of(run));
             abort::at(Point::LeftoversEnded);
             // One with a process in it that cannot be ended stays, and is looked at again by the supervisor.
             let _ = begun.cgroup.as_ref().map(cgroup::remove);
             abort::at(Point::CgroupRemoved);
         }
         Work::Observed(observed) => {
-            record(&run, &observed.wait(run_id_of(&run)));
+            record(run, &observed.wait(run_id_of(run)));
             abort::at(Point::ExitedWritten);
-            observed.let_go(&run);
+            observed.let_go(run);
         }
     }
     drop(lock);
-    ExitCode::SUCCESS
 }
 
 /// What this process is there for.
@@ -101,12 +113,11 @@ fn run_id_of(run: &RunDir) -> RunId {
     run.run_id().unwrap_or_else(|| RunId::new(0, 0))
 }
 
-/// Leaves the supervisor's world and starts the workload, or takes it over.
+/// Starts the workload, or takes it over.
 #[inline(never)]
-fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure> {
+fn begin(run: &RunDir, detached: io::Result<OwnedFd>) -> Result<Work, Failure> {
     let of_run = |error| Failure { run_id: run_id_of(run), error };
-    let null =
-        detach(lock, ready).map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
+    let null = detached.map_err(|e| of_run(failed(Stage::Wrapper, "the wrapper's own set-up", &e)))?;
     abort::at(Point::WrapperDetached);
     let spec = match run.spec() {
         Ok(Some(spec)) => spec,
@@ -131,19 +142,25 @@ fn begin(run: &RunDir, lock: &OwnedFd, ready: &OwnedFd) -> Result<Work, Failure>
         .map_err(|error| Failure { run_id: spec.run_id.clone(), error })
 }
 
-/// Makes this process independent of whoever started it. Returns `/dev/null`.
-fn detach(lock: &OwnedFd, ready: &OwnedFd) -> io::Result<OwnedFd> {
+/// Makes this process independent of whoever started it, but for the session; keeps these descriptors alone. Returns
+/// `/dev/null`.
+pub(super) fn detach(keep: &mut [RawFd; 2]) -> io::Result<OwnedFd> {
     // Above 2, where the three standard ones go.
     let null = sys::inherited(OpenOptions::new().read(true).write(true).open("/dev/null")?.as_raw_fd())?;
-    sys::close_all_but(&mut [lock.as_raw_fd(), ready.as_raw_fd(), null.as_raw_fd()], null.as_fd())?;
-    // Fails only for a process that leads a group, and then it is not the supervisor's.
-    let _ = nix::unistd::setsid();
-    nix::sys::prctl::set_child_subreaper(true)?;
+    let [first, second] = *keep;
+    sys::close_all_but(&mut [first, second, null.as_raw_fd()], null.as_fd())?;
     // The file may have been executed as /proc/self/fd/N, which would be its name.
     nix::sys::prctl::set_name(c"ffrtmp")?;
     sys::ignore_group_signals()?;
     nix::unistd::chdir("/")?;
     Ok(null)
+}
+
+/// Gives this process a session of its own, and the orphans of its workload.
+fn own_session() -> io::Result<()> {
+    // Fails only for a process that leads a group, and then it is not the supervisor's.
+    let _ = nix::unistd::setsid();
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
 /// Starts the workload, and records that it runs before its first instruction.
@@ -157,8 +174,9 @@ fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Child
     let (constraints, kept) = (spec.job.in_force(), in_force(&spec.limits));
     let plan = Plan::new(exec, &exec.command, &spec.environment, constraints, &kept, Manner::Service)?;
     let mut notes = Vec::new();
-    let output = open_output(spec, exec.output, null, &mut notes)?;
-    let stdio = Stdio { input: null.as_fd(), output: output.as_fd(), error: output.as_fd() };
+    let output = open_output(spec, exec.output, &mut notes)?;
+    let output = output.as_ref().unwrap_or(null).as_fd();
+    let stdio = Stdio { input: null.as_fd(), output, error: output };
     let mut prepared = child::prepare(spec, exec, plan, stdio, notes)?;
     run.write_started(prepared.about_to_begin())
         .map_err(|error| failed(Stage::Record, "started.json", &error))?;
@@ -174,23 +192,18 @@ fn stop_of(run: &RunDir) -> (Signal, Duration) {
     }
 }
 
-/// Opens what becomes the workload's standard output and error.
-fn open_output(
-    spec: &Spec,
-    output: Output,
-    null: &OwnedFd,
-    notes: &mut Vec<String>,
-) -> Result<OwnedFd, StartError> {
+/// Opens what becomes the workload's standard output and error; `None`: `/dev/null`.
+fn open_output(spec: &Spec, output: Output, notes: &mut Vec<String>) -> Result<Option<OwnedFd>, StartError> {
     match output {
-        Output::Null => null.try_clone().map_err(|error| failed(Stage::Output, "/dev/null", &error)),
+        Output::Null => Ok(None),
         Output::Journal => match open_journal(Path::new(JOURNAL), spec.job.id.as_str()) {
-            Ok(stream) => Ok(stream),
+            Ok(stream) => Ok(Some(stream)),
             Err(error) => {
                 notes.push(format!(
                     "the journal cannot be reached ({JOURNAL}: {error}): output goes to {}",
                     spec.log.display()
                 ));
-                open_log(&spec.log).map(OwnedFd::from)
+                open_log(&spec.log).map(|log| Some(log.into()))
             }
         },
         Output::File => {
@@ -199,7 +212,7 @@ fn open_output(
             if let Err(error) = mark(&log, spec) {
                 notes.push(format!("{} does not say where this run begins: {error}", spec.log.display()));
             }
-            Ok(log.into())
+            Ok(Some(log.into()))
         }
     }
 }

@@ -21,9 +21,10 @@ use super::messages::{Messages, in_options};
 use super::observe;
 use super::request::{JOB_VARIABLE, Request};
 use super::signals::caught;
+use crate::linux::clock;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process;
-use crate::linux::{clock, sys};
+use crate::linux::sys::{self, SingleThreaded};
 use crate::model::exit::{Ended, LostCause, State, exit_status};
 use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
@@ -55,7 +56,7 @@ pub fn main(request: &Request) -> ExitCode {
         let signals = caught()?;
         // Should the keeper be killed, the workload becomes our child.
         nix::sys::prctl::set_child_subreaper(true)?;
-        Ok((pipe, signals, sys::fork()?))
+        Ok((pipe, signals, SingleThreaded::prove()?.fork()?))
     });
     let ((hears, tells), signals, keeper) = match forked {
         Ok(forked) => forked,

@@ -224,7 +224,7 @@ impl Observation {
         };
         let (dir, lock) = RunDir::create(&place.path().join("runs"), &spec).expect("a run directory");
         let program = Path::new(env!("CARGO_BIN_EXE_ffrtmp"));
-        let (wrapper, mut ready) = wrapper::launch(program, &dir, lock).expect("the wrapper starts");
+        let (wrapper, mut ready) = wrapper::launch::execute(program, &dir, lock).expect("the wrapper starts");
         let mut bytes = Vec::new();
         ready.read_to_end(&mut bytes).expect("the pipe");
         Self { dir, attached, cgroup, spec, wrapper, _place: place }

@@ -63,8 +63,10 @@ fn occasions(point: Point) -> &'static [Occasion] {
         Point::JobDirMade | Point::SpecWritten | Point::WrapperLaunched => &[First(1), First(7), AndGone(6)],
         Point::CgroupMade | Point::LimitsSet => &[First(7), AndGone(1)],
         Point::SpecRemoved | Point::RunDirRemoved => &[First(1), AtTheEnd(3)],
+        Point::WrapperForked => &[First(1), First(3), Once(1)],
         // Nothing ran.
-        Point::WrapperBegun
+        Point::NurseryBegun
+        | Point::WrapperBegun
         | Point::WrapperDetached
         | Point::SpecRead
         | Point::WorkloadForked

@@ -266,9 +266,13 @@ fn a_refused_fork_is_one_alarm_and_the_start_is_owed() {
     let pid = site.start_command(as_user(&supervisor), &site.root, &["--wrapper", wrapper]).to_string();
     site.put("steady", &sleeper(""));
     let steady = site.running("steady");
+    let nursery = site.nursery().pid.to_string();
     let limit = |soft: &str| {
-        let done = as_user(Path::new("prlimit")).args(["--pid", &pid, &format!("--nproc={soft}:")]).output();
-        assert!(done.is_ok_and(|done| done.status.success()), "prlimit");
+        for pid in [&pid, &nursery] {
+            let done =
+                as_user(Path::new("prlimit")).args(["--pid", pid, &format!("--nproc={soft}:")]).output();
+            assert!(done.is_ok_and(|done| done.status.success()), "prlimit");
+        }
     };
     limit("1");
     site.put("new", &sleeper(""));
@@ -315,6 +319,8 @@ fn without_memory_for_a_wrapper_the_start_is_owed() {
     site.put("steady", &sleeper(""));
     let steady = site.running("steady");
     fs::write(&none, "").expect("written");
+    // Then there is none to fork it, either.
+    send(&site.nursery(), Signal::KILL);
     site.put("new", &sleeper(""));
     assert_one_alarm(&site, "Cannot allocate memory", "memory");
     await_true("nothing ran, so there is no run", || site.runs("new") == 0);

@@ -260,6 +260,24 @@ impl Site {
         self.supervisor.borrow().as_ref().expect("a supervisor").id()
     }
 
+    /// The process that this supervisor's wrappers are forked from, once it has started one.
+    pub fn nursery(&self) -> ProcessIdentity {
+        let supervisor = self.supervisor_pid();
+        let is_nursery = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"nursery")
+        };
+        let mut found = None;
+        await_true("the nursery", || {
+            let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children"));
+            let children = children.unwrap_or_default();
+            let pid = children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(is_nursery);
+            found = pid.and_then(identify);
+            found.is_some()
+        });
+        found.expect("just found")
+    }
+
     pub fn signal_supervisor(&self, signal: Signal) {
         send(&identify(self.supervisor_pid()).expect("our child"), signal);
     }

@@ -20,6 +20,7 @@ mod killed;
 mod logs;
 mod media;
 mod notify;
+mod nursery;
 mod orphans;
 mod ps;
 mod restarts;

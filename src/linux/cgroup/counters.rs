@@ -205,8 +205,12 @@ fn host_kills(vmstat: &Path) -> Option<u64> {
             0 => break,
             more => length += more,
         }
+        // Lines come whole, and what follows is of no interest.
+        if let Some(kills) = files::keyed(std::str::from_utf8(buffer.get(..length)?).ok()?, "oom_kill") {
+            return Some(kills);
+        }
     }
-    files::keyed(std::str::from_utf8(buffer.get(..length)?).ok()?, "oom_kill")
+    None
 }
 
 #[cfg(test)]
