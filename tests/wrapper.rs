@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{PipeReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use ffrtmp::model::units::ByteSize;
 use ffrtmp::runs::dir::{self, RunDir};
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper::launch;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tempfile::TempDir;
 
 #[allow(dead_code, reason = "each suite uses its part of it")]
@@ -158,6 +160,8 @@ impl Place {
 
 fn await_end(mut ready: PipeReader) {
     let mut bytes = Vec::new();
+    let mut fds = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::NONE).expect("the pipe");
     ready.read_to_end(&mut bytes).expect("the pipe");
     assert!(bytes.is_empty(), "nothing but its end is said through the pipe");
 }

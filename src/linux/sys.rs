@@ -433,6 +433,17 @@ pub fn send_with<const N: usize>(
     Ok(())
 }
 
+/// How many bytes that were sent are not yet read at the other end (`SIOCOUTQ`, unix(7)).
+///
+/// # Errors
+/// None that a socket gives.
+pub fn unread(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut unread: libc::c_int = 0;
+    // SAFETY: the request writes one int, which lives through the call. Its number is that of TIOCOUTQ.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ as _, &raw mut unread) }.into())?;
+    Ok(usize::try_from(unread).unwrap_or(0))
+}
+
 /// Waits for the next message that [`send_with`] has sent: its length and its descriptors, close-on-exec. `None` when
 /// the other end is closed.
 ///

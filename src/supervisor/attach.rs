@@ -243,7 +243,7 @@ impl Daemon {
         }
         if matches!(run.dir.exited(), Ok(Some(_))) {
             // It ended meanwhile, and its wrapper saw it.
-            self.look_again(job, None);
+            self.look_again(job, None, None);
             return Ok(());
         }
         abort::at(Point::ObserverEnded);

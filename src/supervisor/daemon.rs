@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -314,10 +314,10 @@ impl Daemon {
         match message {
             Message::Reload => self.reload(),
             Message::Children => self.reap(),
-            Message::Run(RunChanged { job, run }) => {
+            Message::Run(RunChanged { job, run, refused }) => {
                 // Its exit status may be known to us alone.
                 self.reap();
-                self.look_again(&job, Some(&run));
+                self.look_again(&job, Some(&run), refused);
             }
             Message::Written(outcome) => self.written(outcome),
             Message::Files(notices) => self.noticed(notices),
@@ -484,7 +484,7 @@ impl Daemon {
                 run.note_what_is_left(&Phase::Ending);
                 self.tell_log(&run.spec);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
-                self.look_again(job, None);
+                self.look_again(job, None, None);
                 abort::at(Point::RunTakenOver);
                 self.finish_edit(job);
                 self.verify_constraints(job);
@@ -609,10 +609,13 @@ impl Daemon {
             if let Some(slot) = self.slots.get_mut(&job) {
                 slot.wake = None;
                 if slot.run.as_ref().is_some_and(Run::gives_no_event) {
-                    self.look_again(&job, None);
+                    self.look_again(&job, None, None);
                 }
             }
             self.agenda.add_urgent(job);
+        }
+        if self.starts.slow(now) {
+            self.launcher.check();
         }
         if self.rescan_at.is_some_and(|at| at <= now) {
             self.rescan();
@@ -807,7 +810,7 @@ impl Daemon {
             self.reaped.contains_key(process).then(|| job.clone())
         };
         for job in self.slots.iter().filter_map(told).collect::<Vec<_>>() {
-            self.look_again(&job, None);
+            self.look_again(&job, None, None);
         }
         // Starts that wait are the next program's.
         while let Some(job) = self.agenda.pop() {
@@ -858,10 +861,9 @@ impl Daemon {
             // Nothing is lost any more if the run's directory goes.
             Outcome::Filed { job, run } => {
                 self.filed += 1;
-                if let Some(current) = self.slots.get_mut(&job).and_then(|slot| slot.run.as_mut())
-                    && current.seen.id == run
-                {
-                    current.filed = true;
+                let current = self.slots.get_mut(&job).and_then(|slot| slot.run.as_mut());
+                if let Some(filed) = current.and_then(|current| current.with_id(&run)) {
+                    filed.filed = true;
                 }
                 if let Some(dir) = self.unfiled.remove(&run) {
                     remove(&job, dir);
@@ -912,6 +914,24 @@ pub(super) fn tell_when_readable<T: AsRawFd + AsFd + Send + Sync + 'static>(
         // An error is as good as an event: the run is looked at.
         let _ = source.readable().await.map(|mut ready| ready.clear_ready());
         let _ = events.send(event);
+    });
+    Ok(task.abort_handle())
+}
+
+/// The same for the pipe of a start: it is closed when that has come to its end. The nursery writes into it why it could
+/// not fork.
+pub(super) fn tell_when_begun(
+    ready: PipeReader,
+    event: RunChanged,
+    events: &UnboundedSender<RunChanged>,
+) -> io::Result<tokio::task::AbortHandle> {
+    let source = readable(ready)?;
+    let events = events.clone();
+    let task = tokio::spawn(async move {
+        let _ = source.readable().await.map(|mut ready| ready.clear_ready());
+        let mut errno = [0; size_of::<i32>()];
+        let told = source.get_ref().read_exact(&mut errno).is_ok();
+        let _ = events.send(RunChanged { refused: told.then(|| i32::from_ne_bytes(errno)), ..event });
     });
     Ok(task.abort_handle())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::alarms::Task;
-use super::daemon::{Daemon, TRY_AGAIN, remove, tell_each_time, tell_when_readable};
+use super::daemon::{Daemon, TRY_AGAIN, remove, tell_each_time, tell_when_begun, tell_when_readable};
 use super::environment;
 use super::inbox::RunChanged;
 use super::observed::{self, Standing};
@@ -60,29 +60,52 @@ impl Daemon {
             Action::Report => self.report(job, outlook),
             Action::Forget => self.forget(job),
         };
-        let succeeded = done.is_ok();
-        let task = Task::Act(job.clone());
-        let of_the_host = done.as_ref().is_err_and(|error| self.alarms.raise(task.clone(), error));
-        let Some(slot) = self.slots.get_mut(job) else { return succeeded };
-        match done {
-            Ok(()) => {
-                self.alarms.clear(&task);
-                if slot.failing.take().is_some() {
-                    info!(job = %job, "recovered: the last action succeeded");
-                }
-            }
-            Err(error) => {
-                let text = error.to_string();
-                if of_the_host {
-                    slot.failing = None;
-                } else if slot.failing.as_ref() != Some(&text) {
-                    error!(job = %job, "{text}; tried again every {} s", TRY_AGAIN.as_secs());
-                    slot.failing = Some(text);
-                }
-                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
-            }
+        match &done {
+            // Whether a start succeeds is not known yet.
+            Ok(()) if self.run_of(job).is_some_and(|run| run.seen.phase == Phase::Starting) => {}
+            Ok(()) => self.acted(job),
+            Err(error) => self.failed(job, error),
         }
-        succeeded
+        done.is_ok()
+    }
+
+    /// What was to be done for a job is done.
+    fn acted(&mut self, job: &JobId) {
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        self.alarms.clear(&Task::Act(job.clone()));
+        if slot.failing.take().is_some() {
+            info!(job = %job, "recovered: the last action succeeded");
+        }
+    }
+
+    /// What was to be done for a job could not be done. It is tried again.
+    fn failed(&mut self, job: &JobId, error: &io::Error) {
+        let of_the_host = self.alarms.raise(Task::Act(job.clone()), error);
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        let text = error.to_string();
+        if of_the_host {
+            slot.failing = None;
+        } else if slot.failing.as_ref() != Some(&text) {
+            error!(job = %job, "{text}; tried again every {} s", TRY_AGAIN.as_secs());
+            slot.failing = Some(text);
+        }
+        slot.hold_until = Some(clock::boot() + TRY_AGAIN);
+    }
+
+    /// A run came to nothing before anything of the user's ran: it is no run, and the start is still owed. `refused`: why
+    /// no wrapper could be forked (errno(3)).
+    fn owe_start(&mut self, job: &JobId, refused: Option<i32>) {
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        let Some(mut run) = slot.run.take() else { return };
+        slot.run = run.before.take().map(|before| *before);
+        run.close_cgroup();
+        remove(job, run.dir.clone());
+        self.starts.settled(job);
+        let ended = || io::Error::other("it ended before it started the workload");
+        let why = refused.map_or_else(ended, io::Error::from_raw_os_error);
+        self.failed(job, &because("cannot start the wrapper", why));
+        self.publish(job);
+        self.mark(job);
     }
 
     fn start(&mut self, job: &Arc<Job>, mut history: StartHistory, why: StartReason) -> io::Result<()> {
@@ -156,8 +179,8 @@ impl Daemon {
             None => match self.launcher.launch(&run.dir, lock) {
                 Ok(ready) => {
                     abort::at(Point::WrapperLaunched);
-                    let event = RunChanged { job: job.id.clone(), run: run_id };
-                    match tell_when_readable(ready, event, &self.events) {
+                    let event = RunChanged { job: job.id.clone(), run: run_id, refused: None };
+                    match tell_when_begun(ready, event, &self.events) {
                         Ok(watch) => run.watch = Some(watch),
                         // Without descriptors it is looked at from time to time instead.
                         Err(error) => warn!(job = %job.id, "cannot wait for the start: {error}"),
@@ -190,9 +213,14 @@ impl Daemon {
             self.writer.put(&run.report);
         }
         abort::at(Point::StartReported);
-        let old = self.slots.entry(job.id.clone()).or_default().run.replace(run);
-        if let Some(old) = old {
-            self.discard(old);
+        let slot = self.slots.entry(job.id.clone()).or_default();
+        let old = slot.run.take();
+        if run.seen.phase == Phase::Starting {
+            run.before = old.map(Box::new);
+            slot.run = Some(run);
+        } else {
+            slot.run = Some(run);
+            old.into_iter().for_each(|old| self.discard(old));
         }
         Ok(())
     }
@@ -503,7 +531,7 @@ impl Daemon {
     }
 
     /// Looks at a run again, because something happened to it.
-    pub(super) fn look_again(&mut self, job: &JobId, expected: Option<&RunId>) {
+    pub(super) fn look_again(&mut self, job: &JobId, expected: Option<&RunId>, refused: Option<i32>) {
         let Some(slot) = self.slots.get_mut(job) else { return };
         let Some(run) = &mut slot.run else { return };
         if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
@@ -539,6 +567,9 @@ impl Daemon {
         if run.is_uncertain() && sighting.came_too_late() {
             return self.drop_uncertain(job);
         }
+        if run.seen.phase == Phase::Starting && matches!(sighting.standing, Standing::NeverBegan) {
+            return self.owe_start(job, refused);
+        }
         let had_started = run.started.is_some();
         let was_orphaned = run.orphan.is_some();
         let was = run.seen.phase.clone();
@@ -550,7 +581,7 @@ impl Daemon {
             if let Some(watch) = run.watch.take() {
                 watch.abort();
             }
-            let event = RunChanged { job: job.clone(), run: run.seen.id.clone() };
+            let event = RunChanged { job: job.clone(), run: run.seen.id.clone(), refused: None };
             let watch = match watched {
                 Some(Watched::Wrapper(wrapper)) => Some(tell_when_readable(wrapper, event, &self.events)),
                 Some(Watched::Orphan(orphan)) => Some(tell_each_time(orphan, event, &self.events)),
@@ -566,7 +597,10 @@ impl Daemon {
         self.alarms.clear(&Task::See(job.clone()));
         let Some(run) = self.run_of(job) else { return };
         if run.seen.phase != Phase::Starting {
+            let before = run.before.take();
+            before.into_iter().for_each(|before| self.discard(*before));
             self.starts.settled(job);
+            self.acted(job);
         }
         let Some(run) = self.run_of(job) else { return };
         if !had_started

@@ -31,6 +31,8 @@ pub struct RunChanged {
     pub job: JobId,
     /// The run.
     pub run: RunId,
+    /// Why no wrapper could be forked for it (errno(3)).
+    pub refused: Option<i32>,
 }
 
 /// One thing that came in.
@@ -179,7 +181,7 @@ mod tests {
 
     fn changed(n: usize) -> RunChanged {
         let job = JobId::new(&format!("job-{n}")).expect("an id");
-        RunChanged { job, run: RunId::new(0, 1) }
+        RunChanged { job, run: RunId::new(0, 1), refused: None }
     }
 
     #[test]

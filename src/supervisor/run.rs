@@ -22,6 +22,7 @@ use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::effort::Effort;
 use crate::model::exit::{Ended, LostCause, ObservedBy, State, StopReason};
+use crate::model::ids::RunId;
 use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::Moment;
@@ -59,6 +60,8 @@ pub struct Run {
     pub(super) filed: bool,
     /// Another run of the job has followed.
     pub(super) followed: bool,
+    /// The run before, for as long as this one may come to nothing: then that one counts.
+    pub(super) before: Option<Box<Run>>,
 }
 
 /// What tells that something happened to a run.
@@ -94,6 +97,7 @@ impl Run {
             watch: None,
             filed: false,
             followed: false,
+            before: None,
         }
     }
 
@@ -113,6 +117,14 @@ impl Run {
         run.filed = filed;
         run.absorb(sighting);
         run
+    }
+
+    /// This run, or the one before, if it has this id.
+    pub(super) fn with_id(&mut self, id: &RunId) -> Option<&mut Self> {
+        if self.seen.id == *id {
+            return Some(self);
+        }
+        self.before.as_mut()?.with_id(id)
     }
 
     /// Something of it lives.

@@ -56,8 +56,7 @@ impl Starts {
     /// Takes the next job of the queue that may start. It is planned again: what it waited for may not be wanted
     /// any more.
     pub fn next(&mut self, now: BootTime) -> Option<JobId> {
-        self.in_flight.retain(|_, since| *since + SLOW > now);
-        if self.in_flight.len() >= MAX_IN_FLIGHT {
+        if self.in_flight.values().filter(|since| **since + SLOW > now).count() >= MAX_IN_FLIGHT {
             return None;
         }
         loop {
@@ -69,18 +68,22 @@ impl Starts {
         }
     }
 
+    /// Whether starts have become slow since this was last asked.
+    pub fn slow(&mut self, now: BootTime) -> bool {
+        let before = self.in_flight.len();
+        self.in_flight.retain(|_, since| *since + SLOW > now);
+        self.in_flight.len() < before
+    }
+
     /// A job was planned: where it did not start, its grant is over.
     pub fn planned(&mut self, job: &JobId) {
         self.granted.remove(job);
     }
 
-    /// When to look again at the latest: at once where a start could be made, later where too many are in flight.
+    /// When to look again at the latest: at once where a start could be made, else when one of those in flight is slow.
     #[must_use]
     pub fn wake(&self) -> Option<BootTime> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        if self.in_flight.len() < MAX_IN_FLIGHT {
+        if !self.waiting.is_empty() && self.in_flight.len() < MAX_IN_FLIGHT {
             return Some(BootTime(0));
         }
         self.in_flight.values().min().map(|since| *since + SLOW)

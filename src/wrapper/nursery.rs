@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::detached;
-use super::launch::{FORKED, MAX_PATH, TITLE};
+use super::launch::{MAX_PATH, TITLE};
 use crate::abort::{self, Point};
 use crate::linux::sys::{self, SingleThreaded, Title};
 use crate::linux::{process, spawn};
@@ -46,7 +46,7 @@ fn serve(socket_fd: RawFd) -> io::Result<()> {
     let mut path = [0; MAX_PATH];
     while let Some((length, [lock, ready])) = sys::receive_with(socket.as_fd(), &mut path)? {
         let path = OsStr::from_bytes(path.get(..length).unwrap_or_default());
-        let answer = match alone.fork() {
+        match alone.fork() {
             Ok(None) => {
                 drop(socket);
                 sys::leave_children_to_the_kernel(false)?;
@@ -54,11 +54,14 @@ fn serve(socket_fd: RawFd) -> io::Result<()> {
                 detached::forked(&RunDir::open(Path::new(path)), lock, ready, null);
                 return Ok(());
             }
-            Ok(Some(_)) => FORKED,
-            Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
-        };
+            Ok(Some(_)) => {}
+            Err(error) => {
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                // Who does not hear this sees that there is no wrapper.
+                let _ = nix::unistd::write(&ready, &errno.to_ne_bytes());
+            }
+        }
         abort::at(Point::WrapperForked);
-        nix::unistd::write(&socket, &answer.to_ne_bytes())?;
     }
     Ok(())
 }

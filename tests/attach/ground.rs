@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -19,6 +20,7 @@ use ffrtmp::model::process::{Pid, ProcessIdentity};
 use ffrtmp::runs::dir::RunDir;
 use ffrtmp::runs::record::{Exited, Spec, Started, VERSION};
 use ffrtmp::wrapper;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -226,6 +228,8 @@ impl Observation {
         let program = Path::new(env!("CARGO_BIN_EXE_ffrtmp"));
         let (wrapper, mut ready) = wrapper::launch::execute(program, &dir, lock).expect("the wrapper starts");
         let mut bytes = Vec::new();
+        let mut fds = [PollFd::new(ready.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE).expect("the pipe");
         ready.read_to_end(&mut bytes).expect("the pipe");
         Self { dir, attached, cgroup, spec, wrapper, _place: place }
     }
