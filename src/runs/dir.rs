@@ -31,12 +31,12 @@ pub const STOP: &str = "stop.json";
 /// [`Exited`].
 pub const EXITED: &str = "exited.json";
 
-/// Room for [`EXITED`], reserved before anything runs: an exit is recorded on a disk that is full, too.
-const ROOM: &str = ".exited.room";
+/// Room for [`EXITED`] in [`LOCK`], reserved before anything runs: an exit is recorded on a disk that is full, too. A
+/// record of an exit takes about 1 kB.
+const ROOM: i64 = 4096;
 
-/// A record of an exit takes about 1 kB.
-const ROOM_BYTES: i64 = 4096;
-/// The file that a wrapper holds a lock on as long as it lives.
+/// The file that a wrapper holds a lock on as long as it lives. How the run ended is written into it, and it gets the
+/// name of that record, too: what needs no further file needs no further room.
 pub const LOCK: &str = "wrapper.lock";
 
 /// A record that is larger is not ours.
@@ -131,8 +131,7 @@ impl RunDir {
         let run = Self { path };
         let lock = run.lock().and_then(|lock| {
             abort::at(Point::RunLocked);
-            let room = run.path.join(ROOM);
-            durable::reserve(&room, ROOM_BYTES).map_err(|error| at(&room, error))?;
+            durable::reserve(lock.as_fd(), ROOM).map_err(|error| at(&run.path.join(LOCK), error))?;
             run.write_spec(spec).map(|()| lock)
         });
         match lock {
@@ -220,7 +219,7 @@ impl RunDir {
     /// Those of [`durable::write_durable`].
     pub fn write_exited(&self, exited: &Exited) -> io::Result<()> {
         let path = self.path.join(EXITED);
-        durable::write_durable_into(&self.path.join(ROOM), &path, &json(exited)?)
+        durable::write_durable_into(&self.path.join(LOCK), &path, &json(exited)?)
             .map_err(|error| at(&path, error))
     }
 

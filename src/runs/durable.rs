@@ -6,7 +6,8 @@ use std::error::Error;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,48 +37,42 @@ pub fn write_durable(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(directory_of(path))
 }
 
-/// Reserves room on the disk for a record that is written later, by [`write_durable_into`].
+/// Reserves room on the disk in an empty file, for a record that is written later by [`write_durable_into`].
 ///
 /// # Errors
-/// The file is there already, or there is no room. Where the file system cannot reserve (EOPNOTSUPP), it is left empty.
-pub fn reserve(room: &Path, bytes: i64) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-    let file = options.open(room)?;
-    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+/// There is no room. Where the file system cannot reserve (EOPNOTSUPP), the file is left empty.
+pub fn reserve(room: BorrowedFd<'_>, bytes: i64) -> io::Result<()> {
+    match fallocate(room, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, bytes) {
         Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
-        Err(errno) => {
-            fs::remove_file(room)?;
-            Err(errno.into())
-        }
+        Err(errno) => Err(errno.into()),
     }
 }
 
-/// As [`write_durable`], in the room that was reserved for it: a disk that is full has no say. Where there is no
-/// such room, or too little of it, room is looked for as usual.
+/// As [`write_durable`], in the room that was reserved for it in another file of the directory, which gets this name as
+/// well (link(2)): a disk that is full has no say. Where there is no such room, or too little of it, room is looked for as
+/// usual.
 ///
 /// # Errors
 /// Those of [`write_durable`].
 pub fn write_durable_into(room: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fill(room, path, bytes) {
         Ok(()) => sync_directory(directory_of(path)),
-        Err(_) => {
-            write_durable(path, bytes)?;
-            // Nobody reads it, and it goes with its directory.
-            let _ = fs::remove_file(room);
-            Ok(())
-        }
+        Err(_) => write_durable(path, bytes),
     }
 }
 
 fn fill(room: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(room)?;
+    if file.metadata()?.nlink() > 1 {
+        // It has a name already, under which somebody may read it.
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
     file.write_all(bytes)?;
     file.set_len(bytes.len() as u64)?;
     file.sync_all()?;
     abort::at_draft(path);
-    fs::rename(room, path)?;
+    fs::hard_link(room, path)?;
     abort::at_published(path);
     Ok(())
 }
@@ -211,6 +206,7 @@ impl Drop for Draft<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -263,6 +259,24 @@ mod tests {
         assert_eq!(errno(&error), Some(libc::EMFILE));
         assert_eq!(errno(&io::Error::from_raw_os_error(libc::EIO)), Some(libc::EIO));
         assert_eq!(errno(&io::Error::other("no number")), None);
+    }
+
+    #[test]
+    fn what_has_room_gets_a_second_name_and_is_never_changed_under_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (room, path) = (dir.path().join("lock"), dir.path().join("exited.json"));
+        let file = File::create(&room).expect("made");
+        reserve(file.as_fd(), 4096).expect("reserved");
+        write_durable_into(&room, &path, b"ended").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"ended");
+        assert_eq!(file.metadata().expect("stat").nlink(), 2, "in the room that was reserved");
+        fs::rename(&path, dir.path().join("aside")).expect("renamed");
+        write_durable_into(&room, &path, b"other").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"other");
+        assert_eq!(fs::read(dir.path().join("aside")).expect("read"), b"ended");
+        fs::remove_file(&room).expect("removed");
+        write_durable_into(&room, &path, b"third").expect("written, without any room");
+        assert_eq!(fs::read(&path).expect("read"), b"third");
     }
 
     #[test]
