@@ -29,7 +29,7 @@ pub struct Sample {
 /// What a cgroup has used, and has in use.
 #[must_use]
 pub fn sample(cgroup: &Cgroup) -> Sample {
-    measure(cgroup, memory_events(cgroup))
+    measure(cgroup, kills(cgroup))
 }
 
 /// Everything that the end of a run is judged by. Without a cgroup, what the host counts.
@@ -48,16 +48,16 @@ pub fn read(cgroup: Option<&Cgroup>) -> Counters {
         up_to_the_host,
         host_kills,
         tasks_refused: pids.and_then(|dir| number(dir, "pids.events", "max")),
-        usage: measure(cgroup, memory).usage,
+        usage: measure(cgroup, memory.map(|events| events.kills)).usage,
     }
 }
 
-fn measure(cgroup: &Cgroup, memory: Option<MemoryEvents>) -> Sample {
+fn measure(cgroup: &Cgroup, kills: Option<u64>) -> Sample {
     let mut sample = match cgroup {
         Cgroup::V2 { dir, .. } => sample_v2(dir),
         Cgroup::V1 { .. } => sample_v1(cgroup),
     };
-    sample.usage.oom_kills = memory.map(|events| events.kills);
+    sample.usage.oom_kills = kills;
     sample
 }
 
@@ -65,6 +65,14 @@ fn measure(cgroup: &Cgroup, memory: Option<MemoryEvents>) -> Sample {
 fn number(dir: &Path, file: &str, key: &str) -> Option<u64> {
     let text = files::read(dir, file).ok()?;
     if key.is_empty() { text.parse().ok() } else { files::keyed(&text, key) }
+}
+
+/// Kills for memory, alone.
+fn kills(cgroup: &Cgroup) -> Option<u64> {
+    match cgroup {
+        Cgroup::V2 { dir, .. } => number(dir, "memory.events", "oom_kill"),
+        Cgroup::V1 { dirs } => number(dirs.get(&Controller::Memory)?, "memory.oom_control", "oom_kill"),
+    }
 }
 
 fn memory_events(cgroup: &Cgroup) -> Option<MemoryEvents> {

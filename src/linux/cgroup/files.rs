@@ -1,7 +1,7 @@
 //! Reading and writing the kernel's control files. None is ever created.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 /// Writes a value with one call, as the kernel takes it.
@@ -19,7 +19,22 @@ pub fn write(dir: &Path, file: &str, value: &str) -> io::Result<()> {
 /// # Errors
 /// It is not there, or not readable.
 pub fn read(dir: &Path, file: &str) -> io::Result<String> {
-    Ok(fs::read_to_string(dir.join(file))?.trim_end().to_owned())
+    // These files are small, and say nothing of their size: most are read with one call.
+    let mut buffer = [0; 4096];
+    let mut text = Vec::new();
+    let mut file = File::open(dir.join(file))?;
+    loop {
+        let length = file.read(&mut buffer)?;
+        text.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        // The kernel gives whole lines, as many as there is room for: with so much room left, there are no more.
+        if length < buffer.len() / 2 {
+            break;
+        }
+    }
+    let mut text =
+        String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    text.truncate(text.trim_end().len());
+    Ok(text)
 }
 
 /// The number behind a key in a file of lines `key number`, such as `memory.events`.
