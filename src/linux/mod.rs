@@ -4,6 +4,7 @@ pub mod attach;
 pub mod census;
 pub mod cgroup;
 pub mod clock;
+pub mod disk;
 pub mod effort;
 pub mod exits;
 pub mod marked;

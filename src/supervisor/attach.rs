@@ -208,7 +208,9 @@ impl Daemon {
 
     /// Forgets a run whose process had ended before it was taken over, as if it had never been.
     pub(super) fn drop_uncertain(&mut self, job: &JobId) {
-        let Some(run) = self.slots.get_mut(job).and_then(|slot| slot.run.take()) else { return };
+        let Some(slot) = self.slots.get_mut(job) else { return };
+        let Some(mut run) = slot.run.take() else { return };
+        slot.run = run.before.take().map(|before| *before);
         // What was made for it, and what it may have left behind.
         run.close_cgroup();
         if let Some(process) = &run.seen.target {

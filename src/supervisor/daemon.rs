@@ -8,6 +8,7 @@ use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -27,6 +28,7 @@ use super::notify::Manager;
 use super::orphans::Orphans;
 use super::run::Run;
 use super::seek::Seeker;
+use super::spaces::Spaces;
 use super::starts::Starts;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
@@ -37,14 +39,16 @@ use crate::config::paths::Layout;
 use crate::config::settings::Settings;
 use crate::linux::cgroup::Tree;
 use crate::linux::sys::{self, Reaped};
-use crate::linux::{clock, process};
+use crate::linux::{clock, disk, process};
 use crate::logs::Bound;
 use crate::logs::keeper::{Bounds, LogKeeper};
 use crate::model::ids::{JobId, RunId};
-use crate::model::job::LogBounds;
+use crate::model::job::{Lifecycle, LogBounds};
 use crate::model::process::{BootId, ProcessIdentity};
+use crate::model::space::{NoSpace, Space, rounded};
 use crate::model::time::BootTime;
 use crate::model::units::count;
+use crate::reconcile::gates::space;
 use crate::reconcile::plan::{Action, Phase, Wanted, plan};
 use crate::runs::dir::{RunDir, all_jobs, current, job_runs, remove_empty};
 use crate::runs::durable;
@@ -136,6 +140,10 @@ pub struct Daemon {
     pub(super) orphans: Orphans,
     /// The jobs that wait for their start.
     pub(super) starts: Starts,
+    /// What the file systems have free that jobs name.
+    spaces: Spaces,
+    /// The state's file system has less free space than its reserve, which was told.
+    is_low: bool,
     /// Another supervisor holds the lock of this state: why we leave.
     usurped: Option<String>,
     /// Children have ended that were not reaped in the last round.
@@ -171,6 +179,8 @@ pub struct Slot {
     pub hold_until: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
+    /// The space that it waits for, as it was told.
+    no_space: Option<NoSpace>,
     /// What was said last of why an attach job waits.
     pub(super) waits: Option<String>,
     /// What runs of it is not known: its records cannot be read.
@@ -236,6 +246,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             agenda: Agenda::default(),
             orphans: Orphans::default(),
             starts: Starts::default(),
+            spaces: Spaces::new(senders.spaces.clone()),
+            is_low: false,
             usurped: None,
             zombies: false,
             ready_at: Agenda::default().end(),
@@ -320,6 +332,10 @@ impl Daemon {
                 self.look_again(&job, Some(&run), refused);
             }
             Message::Written(outcome) => self.written(outcome),
+            Message::Space(answer) => {
+                let waiting = self.spaces.answered(answer, clock::boot());
+                waiting.into_iter().for_each(|job| self.agenda.add(job));
+            }
             Message::Files(notices) => self.noticed(notices),
             Message::Processes => self.seek(),
             Message::ClockSet => self.mark_scheduled(),
@@ -534,6 +550,7 @@ impl Daemon {
         if let Err(error) = self.check_lock() {
             error!("{error}");
         }
+        self.look_at_disk();
         let now = clock::now();
         let scan = self.declared.scan(now);
         self.rescan_at = Some(now.boot + RESYNC);
@@ -597,6 +614,56 @@ impl Daemon {
         if let Some(at) = scan.again {
             self.rescan_at = Some(self.rescan_at.map_or(at, |known| known.min(at)));
         }
+    }
+
+    /// What the state's file system has. That it has less than its reserve is told once, and once that this is over.
+    fn look_at_disk(&mut self) -> Option<Space> {
+        let (path, reserve) = (&self.layout.state, self.settings.reserve);
+        let space = disk::space(path).ok()?;
+        let is_low = reserve.missing(space).is_some();
+        let (free, kept) = (rounded(space.free), rounded(reserve.of(space)));
+        match (std::mem::replace(&mut self.is_low, is_low), is_low) {
+            (false, true) => warn!(
+                "{}: {free} are free, less than [disk] reserve ({kept}): oneshots wait, and older pieces of logs are \
+                 removed; make room there, or lower [disk] reserve in supervisor.toml",
+                path.display()
+            ),
+            (true, false) => {
+                info!("{}: {free} are free again, [disk] reserve ({kept}) is kept", path.display())
+            }
+            _ => {}
+        }
+        if is_low && let Some(logs) = &self.logs {
+            logs.look();
+        }
+        Some(space)
+    }
+
+    /// Whether a job that is about to start waits for free space, which is told once.
+    fn waits_for_space(&mut self, job: &JobId, actions: &[Action], now: BootTime) -> bool {
+        let starts = |action: &Action| match action {
+            Action::Start { job, .. } => Some(Arc::clone(job)),
+            _ => None,
+        };
+        let Some(declared) = actions.iter().find_map(starts) else { return false };
+        let space = if declared.lifecycle == Lifecycle::Oneshot { self.look_at_disk() } else { None };
+        let state = (&*self.layout.state, space);
+        let why =
+            space::shut(&declared, self.settings.reserve, state, |path| self.spaces.read(path, job, now));
+        let is_new =
+            |known: &Option<NoSpace>, why: &NoSpace| !known.as_ref().is_some_and(|known| known.is_as(why));
+        let Some(slot) = self.slots.get_mut(job) else { return why.is_some() };
+        match why {
+            // It is being asked, which takes no time where all is well.
+            Some(NoSpace::Silent { since, .. }) if since < TRY_AGAIN => return true,
+            Some(why) if is_new(&slot.no_space, &why) => {
+                warn!(job = %job, "waits {why}");
+                slot.no_space = Some(why);
+            }
+            Some(_) => {}
+            None => slot.no_space = None,
+        }
+        slot.no_space.is_some()
     }
 
     fn timer(&mut self) {
@@ -709,6 +776,10 @@ impl Daemon {
             if slot.run.as_ref().is_some_and(Run::gives_no_event) {
                 wake = Some(now + LOOK_AGAIN);
             }
+            if self.waits_for_space(job, &plan.actions, now) {
+                plan.actions.retain(|action| !action.is_start());
+                wake = Some(wake.map_or(now + TRY_AGAIN, |wake| wake.min(now + TRY_AGAIN)));
+            }
             if plan.actions.is_empty() {
                 self.foresee(job, plan.outlook);
                 break;
@@ -748,7 +819,12 @@ impl Daemon {
         let runs = self.slots.values().filter_map(|slot| slot.run.as_ref());
         let known: Bounds =
             runs.filter_map(|run| Some((run.spec.log.clone(), self.bound_of(&run.spec)?))).collect();
-        let started = LogKeeper::start(self.layout.logs(), self.bound(LogBounds::default()), known);
+        let started = LogKeeper::start(
+            self.layout.logs(),
+            self.bound(LogBounds::default()),
+            known,
+            self.settings.reserve,
+        );
         let started = started.inspect_err(|error| warn!("cannot keep logs within their bounds: {error}"));
         self.logs = started.ok();
     }

@@ -27,6 +27,7 @@ mod restarts;
 mod rlimits;
 mod schedule;
 mod security;
+mod space;
 mod stops;
 mod storm;
 mod takeover;
