@@ -161,7 +161,14 @@ impl Daemon {
         for rule in rules {
             let all = matches!(self.declared.wanted(&rule), Wanted::Run(job) if job.attach().is_some_and(|a| a.all));
             if all {
-                matches(&self.seeker, &rule).iter().for_each(|id| self.mark(id));
+                let mut runs = matches(&self.seeker, &rule);
+                // Those that have ended, too: that nothing is wanted of them any more may be new.
+                if let Ok(first) = JobId::instance(rule.stem(), "0") {
+                    let known = self.slots.range(first..).take_while(|(id, _)| id.stem() == rule.stem());
+                    let ended = known.filter(|(_, slot)| !slot.run.as_ref().is_some_and(Run::is_live));
+                    runs.extend(ended.map(|(id, _)| id.clone()));
+                }
+                runs.iter().for_each(|id| self.mark(id));
             }
             self.mark(&rule);
         }
