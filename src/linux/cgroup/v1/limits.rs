@@ -17,8 +17,10 @@ use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 use cgroups_rs::fs::{MaxValue, error};
 
-use crate::linux::cgroup::v2::limits::{ALL, LARGEST_PAGE, a_disk_uses, beside, has_device};
-use crate::linux::cgroup::{Before, READ_ON, files};
+use crate::linux::cgroup::common::{ALL, Before, LARGEST_PAGE, beside};
+use crate::linux::cgroup::disks::{a_disk_uses, has_device};
+use crate::linux::cgroup::files;
+use crate::linux::cgroup::request::READ_ON;
 use crate::model::cgroup::Controller;
 use crate::model::constraints::{Backend, ConstraintName as Name, ConstraintStatus, Constraints, CpuLimit};
 use crate::model::cpus::CpuSet;
@@ -138,7 +140,7 @@ struct Change {
     value: Value,
 }
 
-/// Puts limits in force, see [`super::super::apply`].
+/// Puts limits in force, see [`apply`](crate::linux::cgroup::apply).
 #[must_use]
 pub fn apply(dirs: &Dirs, wanted: &Constraints, before: Before<'_>) -> Vec<ConstraintStatus> {
     let changes = changes(dirs, wanted, before);
@@ -166,7 +168,7 @@ fn put_all(dirs: &Dirs, changes: &[Change]) -> BTreeMap<usize, io::Error> {
     order.into_iter().filter_map(put).collect()
 }
 
-/// What the kernel has, see [`super::super::originals`].
+/// What the kernel has, see [`originals`](crate::linux::cgroup::originals).
 #[must_use]
 pub fn originals(dirs: &Dirs) -> Vec<(Name, String)> {
     let distinct = ALL.into_iter().filter(|name| *name != Name::CpuQuota);
@@ -187,7 +189,7 @@ fn original(dirs: &Dirs, name: Name) -> Option<String> {
     }
 }
 
-/// Restores limits, see [`super::super::restore`].
+/// Restores limits, see [`restore`](crate::linux::cgroup::restore).
 #[must_use]
 pub fn restore(dirs: &Dirs, originals: &[(Name, String)], was: &Constraints) -> Vec<(Name, String)> {
     let differs = |(name, text): &&(Name, String)| original(dirs, *name).is_some_and(|now| now != *text);
@@ -245,7 +247,7 @@ fn put_weights(dirs: &Dirs, text: &str) -> io::Result<()> {
     pairs.into_iter().try_for_each(|(file, weight)| files::write(dir, file, weight))
 }
 
-/// Reads limits back, see [`super::super::read_back`].
+/// Reads limits back, see [`read_back`](crate::linux::cgroup::read_back).
 #[must_use]
 pub fn read_back(dirs: &Dirs, wanted: &Constraints) -> Vec<ConstraintStatus> {
     let asked = wanted.requested().into_iter();

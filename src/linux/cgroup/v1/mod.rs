@@ -17,8 +17,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 pub use self::limits::{apply, originals, read_back, restore};
+use super::common::Before;
+use super::files;
+use super::folders::{escape, make, remove_dir, sweep};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Before, Request, Unavailable, escape, files, make, remove_dir, sweep};
+use super::request::{Request, Unavailable};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::Constraints;
 

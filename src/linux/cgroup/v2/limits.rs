@@ -1,42 +1,20 @@
 //! The limits of one cgroup of version 2: what is written to which file, and what has to be read back.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
 
-use crate::linux::cgroup::{Before, READ_ON, files};
+use crate::linux::cgroup::common::{ALL, Before, LARGEST_PAGE, beside};
+use crate::linux::cgroup::disks::{a_disk_uses, has_device};
+use crate::linux::cgroup::files;
+use crate::linux::cgroup::request::READ_ON;
 use crate::model::cgroup::Controller;
 use crate::model::constraints::{Backend, ConstraintName as Name, ConstraintStatus, Constraints, CpuLimit};
 use crate::model::cpus::CpuSet;
 use crate::model::units::ByteSize;
 
-/// The kernel counts memory in pages, and rounds a limit down to whole ones; no page is larger.
-pub(in crate::linux::cgroup) const LARGEST_PAGE: u64 = 64 << 10;
-
 /// How much is taken back from a job at once: so much more than needed is taken at most.
 const RECLAIM_STEP: u64 = 4 << 20;
-
-/// How long the supervisor waits for the kernel to take memory back. It has other jobs, and gigabytes of
-/// cache take seconds (2 GB/s were measured), memory that has to be swapped out longer.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// Every limit, in the order of a job file.
-pub(in crate::linux::cgroup) const ALL: [Name; 10] = [
-    Name::CpuQuota,
-    Name::CpuMax,
-    Name::CpuWeight,
-    Name::MemoryLimit,
-    Name::MemoryHigh,
-    Name::MemorySwap,
-    Name::IoWeight,
-    Name::IoMax,
-    Name::TasksMax,
-    Name::Cpus,
-];
 
 const BFQ_WEIGHT: &str = "io.bfq.weight";
 const NOTHING_WEIGHS: &str = "it is written, but nothing weighs: choose the bfq scheduler for the job's disk \
@@ -133,7 +111,7 @@ fn unlimited(line: &str) -> String {
     format!("{device} rbps=max wbps=max riops=max wiops=max")
 }
 
-/// Puts limits in force, see [`super::super::apply`].
+/// Puts limits in force, see [`apply`](crate::linux::cgroup::apply).
 #[must_use]
 pub fn apply(
     dir: &Path,
@@ -164,7 +142,7 @@ pub fn apply(
     list
 }
 
-/// Reads limits back, see [`super::super::read_back`].
+/// Reads limits back, see [`read_back`](crate::linux::cgroup::read_back).
 #[must_use]
 pub fn read_back(dir: &Path, backend: Backend, wanted: &Constraints) -> Vec<ConstraintStatus> {
     let asked = wanted.requested().into_iter();
@@ -175,7 +153,7 @@ pub fn read_back(dir: &Path, backend: Backend, wanted: &Constraints) -> Vec<Cons
         .collect()
 }
 
-/// What the kernel has, see [`super::super::originals`].
+/// What the kernel has, see [`originals`](crate::linux::cgroup::originals).
 #[must_use]
 pub fn originals(dir: &Path) -> Vec<(Name, String)> {
     let distinct = ALL.into_iter().filter(|name| *name != Name::CpuQuota);
@@ -198,7 +176,7 @@ fn weight_in(line: &str) -> &str {
     line.trim_start_matches("default ")
 }
 
-/// Restores limits, see [`super::super::restore`].
+/// Restores limits, see [`restore`](crate::linux::cgroup::restore).
 #[must_use]
 pub fn restore(dir: &Path, originals: &[(Name, String)], was: &Constraints) -> Vec<(Name, String)> {
     let mut left = Vec::new();
@@ -401,21 +379,6 @@ fn reclaim(dir: &Path, limit: u64) -> io::Result<u64> {
     Ok(parts.iter().filter_map(|part| files::keyed(&stat, part)).sum())
 }
 
-/// Does what may take the kernel long, and waits a moment for it. `None`: it goes on by itself.
-///
-/// # Errors
-/// There is no thread to do it.
-pub(in crate::linux::cgroup) fn beside<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> io::Result<Option<T>> {
-    let (tell, told) = mpsc::sync_channel(1);
-    thread::Builder::new().spawn(move || {
-        // Nobody may be waiting any more.
-        let _ = tell.send(work());
-    })?;
-    Ok(told.recv_timeout(PATIENCE).ok())
-}
-
 /// Reads a limit back and judges it.
 fn status(
     dir: &Path,
@@ -443,15 +406,6 @@ fn status(
         (Err(_), Some(Refused::Kernel(error))) | (Err(error), None) => Some(explain(dir, name, &error, None)),
     };
     ConstraintStatus { name, requested, applied: reason.is_none(), actual, backend, reason }
-}
-
-/// Whether a disk of this host uses a scheduler: in `/sys/block/DISK/queue/scheduler` it stands in
-/// brackets then.
-pub(in crate::linux::cgroup) fn a_disk_uses(scheduler: &str) -> bool {
-    let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
-    disks
-        .filter_map(|disk| fs::read_to_string(disk.path().join("queue/scheduler")).ok())
-        .any(|all| all.contains(&format!("[{scheduler}]")))
 }
 
 /// Whether weights of I/O mean anything: a disk uses bfq, or the cost model is enabled for one
@@ -498,17 +452,6 @@ fn is(value: &Value, actual: &str) -> bool {
         Value::Cpus(cpus) if cpus.is_empty() => actual.is_empty(),
         Value::Cpus(cpus) => CpuSet::parse(actual).as_ref() == Ok(cpus),
     }
-}
-
-/// Whether `io.max` holds what a line asks for. A device without any limit is not listed.
-pub(in crate::linux::cgroup) fn has_device(actual: &str, line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    let device = words.next().unwrap_or_default();
-    let found = actual.lines().find_map(|line| line.strip_prefix(device)?.strip_prefix(' '));
-    words.all(|limit| match found {
-        Some(limits) => limits.split_whitespace().any(|word| word == limit),
-        None => limit.ends_with("=max"),
-    })
 }
 
 /// Why a limit is not in force, and what would help.
