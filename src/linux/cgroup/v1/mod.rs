@@ -7,7 +7,11 @@
 //! Directories are made and removed here, and not by the crate cgroups-rs, which the limits go through:
 //! it makes missing parents, fills the cpusets of cgroups that are not ours, and sleeps while it removes.
 
+mod interface;
 mod limits;
+mod status;
+mod value;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

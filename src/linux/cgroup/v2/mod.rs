@@ -5,6 +5,9 @@
 //! Nothing above the unit is touched. Rests on cgroups(7) and Documentation/admin-guide/cgroup-v2.rst.
 
 mod limits;
+mod status;
+mod value;
+mod write;
 
 use std::fs;
 use std::io;
