@@ -5,15 +5,6 @@ use std::io;
 use super::setting::{Outcome, Setting};
 use crate::model::constraints::{Backend, ConstraintStatus, IoClass};
 
-/// Whether a thread beside the main one keeps to what is wanted. It may pin itself to some of the CPUs
-/// that the workload may run on.
-fn allows(wanted: &Setting, value: &Setting) -> bool {
-    match (wanted, value) {
-        (Setting::Cpus(wanted), Setting::Cpus(value)) => value.without(wanted).is_empty(),
-        _ => wanted == value,
-    }
-}
-
 /// What came of a setting that is wanted: in force is what was read back, and nothing else.
 pub(super) fn status(wanted: &Setting, requested: String, outcome: Outcome) -> ConstraintStatus {
     let reason = match (outcome.values.split_first(), outcome.error) {
@@ -36,6 +27,15 @@ pub(super) fn status(wanted: &Setting, requested: String, outcome: Outcome) -> C
         actual: outcome.values.first().map(ToString::to_string),
         backend: Backend::Process,
         reason,
+    }
+}
+
+/// Whether a thread beside the main one keeps to what is wanted. It may pin itself to some of the CPUs
+/// that the workload may run on.
+fn allows(wanted: &Setting, value: &Setting) -> bool {
+    match (wanted, value) {
+        (Setting::Cpus(wanted), Setting::Cpus(value)) => value.without(wanted).is_empty(),
+        _ => wanted == value,
     }
 }
 
