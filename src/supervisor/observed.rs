@@ -16,7 +16,6 @@ use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::{JobId, RunId};
-use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::Moment;
 use crate::reconcile::plan::{Observed, Phase, StopAsked};
@@ -130,7 +129,7 @@ pub fn look_begun(dir: &RunDir, spec: &Spec) -> Option<Sighting> {
     // This very process has written the record, and it holds the lock as long as it lives. As long as the workload lives,
     // there is no record of its end.
     let wrapper = PidFd::open(&started.wrapper).ok().flatten()?;
-    let workload = open_living(&started.process).ok().flatten()?;
+    let workload = PidFd::open_living(&started.process).ok().flatten()?;
     let standing = Standing::Running { wrapper, workload };
     Some(Sighting {
         spec: spec.clone(),
@@ -192,7 +191,7 @@ fn stand(
             return Ok(Standing::Starting);
         };
         let wrapper = PidFd::open(&started.wrapper)?;
-        return Ok(match (exited, open_living(&started.process)?, wrapper) {
+        return Ok(match (exited, PidFd::open_living(&started.process)?, wrapper) {
             (None, Some(workload), Some(wrapper)) => Standing::Running { wrapper, workload },
             (_, _, wrapper) => Standing::Ending { wrapper },
         });
@@ -244,14 +243,6 @@ pub fn cannot_be_recorded(dir: &RunDir) -> Option<String> {
         Err(errno) => format!("{}: {errno}", dir.path.display()),
     };
     Some(format!("ended, cannot be recorded: {why}; its wrapper goes on trying"))
-}
-
-/// The process, if it lives; a zombie does not.
-fn open_living(process: &ProcessIdentity) -> io::Result<Option<PidFd>> {
-    match PidFd::open(process)? {
-        Some(fd) if !fd.has_exited()? => Ok(Some(fd)),
-        _ => Ok(None),
-    }
 }
 
 impl Sighting {

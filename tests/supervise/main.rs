@@ -10,6 +10,7 @@ mod wait;
 
 mod attach;
 mod attributes;
+mod calls;
 mod commands;
 mod edits;
 mod exits;

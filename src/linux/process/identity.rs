@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::stat::{read_stat, stat_of};
+use super::stat::{read_own_stat, read_stat, stat_of};
 use crate::linux::clock;
 use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::time::{BootTime, Moment, WallTime};
@@ -23,8 +23,9 @@ pub fn identify(pid: Pid) -> io::Result<Option<ProcessIdentity>> {
 /// # Errors
 /// `/proc` cannot be read.
 pub fn current() -> io::Result<ProcessIdentity> {
-    Pid::new(std::process::id())
-        .map_or(Ok(None), identify)?
+    read_own_stat()?
+        .map(|stat| stat.identity())
+        .transpose()?
         .ok_or_else(|| io::Error::other("/proc does not show this very process"))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::boot::boot_id;
-use super::stat::stat_of;
+use super::stat::{Stat, stat_of};
 use crate::linux::sys;
 use crate::model::process::ProcessIdentity;
 use crate::model::signal::Signal;
@@ -22,6 +22,22 @@ impl PidFd {
     /// # Errors
     /// `/proc` cannot be read, or pidfd_open(2) fails for another reason than that.
     pub fn open(process: &ProcessIdentity) -> io::Result<Option<Self>> {
+        Ok(Self::open_with_stat(process)?.map(|(fd, _)| fd))
+    }
+
+    /// The same; `None`, too, for a process that has ended and only waits to be reaped.
+    ///
+    /// # Errors
+    /// Those of [`PidFd::open`].
+    pub fn open_living(process: &ProcessIdentity) -> io::Result<Option<Self>> {
+        match Self::open_with_stat(process)? {
+            // The main thread may be over, and others go on.
+            Some((fd, stat)) if !stat.is_zombie() || !fd.has_exited()? => Ok(Some(fd)),
+            _ => Ok(None),
+        }
+    }
+
+    fn open_with_stat(process: &ProcessIdentity) -> io::Result<Option<(Self, Stat)>> {
         if process.boot_id != boot_id()? {
             return Ok(None);
         }
@@ -31,7 +47,7 @@ impl PidFd {
             Err(error) => return Err(error),
         };
         // In this order: if the number names the process now, it did when the descriptor was made.
-        Ok(stat_of(process)?.map(|_| Self(fd)))
+        Ok(stat_of(process)?.map(|stat| (Self(fd), stat)))
     }
 
     /// Sends a signal; false if the process is gone already.

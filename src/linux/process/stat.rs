@@ -89,6 +89,11 @@ pub(in crate::linux) fn read_stat(pid: Pid) -> io::Result<Option<Stat>> {
     read_stat_file(&format!("/proc/{pid}/stat"))
 }
 
+/// Of this process.
+pub(in crate::linux) fn read_own_stat() -> io::Result<Option<Stat>> {
+    read_stat_file("/proc/self/stat")
+}
+
 fn read_stat_file(path: &str) -> io::Result<Option<Stat>> {
     // Longer than the fields we want can be; the kernel gives the whole line to one read.
     let mut buffer = [0; 512];
