@@ -33,7 +33,7 @@ use super::starts::Starts;
 use super::upgrade::{self, Program};
 use super::watch::{Notice, Watch};
 use super::writer::{Outcome, Writer};
-use super::{attach, cgroups, folders, lock, observed};
+use super::{attach, cgroups, copied, folders, lock, observed};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
@@ -201,6 +201,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before anything of ours can get the number of the descriptor.
     let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
     abort::at(Point::StateLocked);
+    copied::refuse(&layout)?;
     durable::sweep(&layout.run);
     let program = Program::of_this_process().context("cannot tell which program this is")?;
     let (wrapper, wrapper_file) = open_wrapper(&options.wrapper)?;

@@ -4,7 +4,8 @@
 //! (who is planned next), `starts.rs` (the queue of starts), `declared.rs` (files), `watch.rs`
 //! (hints), `cgroups.rs` (what keeps the limits), `observed.rs` (run directories), `run.rs` (a run as it is
 //! known), `execute.rs` (effects), `seek.rs` (which processes fit), `attach.rs` (whose they are, taking them
-//! over), `orphans.rs` (workloads without records), `alarms.rs` (what the host lacks), `folders.rs` (where it writes), `writer.rs` (reports on disk),
+//! over), `orphans.rs` (workloads without records), `copied.rs` (records of another state), `alarms.rs` (what the host
+//! lacks), `spaces.rs` (free space), `folders.rs` (where it writes), `writer.rs` (reports on disk),
 //! `environment.rs` (what workloads inherit), `lock.rs` (one at a time), `upgrade.rs` (a new version in its
 //! place), `notify.rs` (the service manager).
 
@@ -12,6 +13,7 @@ pub mod agenda;
 pub mod alarms;
 pub mod attach;
 pub mod cgroups;
+pub mod copied;
 pub mod daemon;
 pub mod declared;
 pub mod environment;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use super::copied;
 use crate::config::paths::Layout;
 use crate::linux::cgroup;
 use crate::linux::exits::{ExitWatch, Seen};
@@ -98,7 +99,7 @@ pub enum Blind {
 /// Nothing can be said of it.
 pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
     let wrapper_lives = dir.wrapper_lives()?;
-    let spec = match dir.spec() {
+    let mut spec = match dir.spec() {
         Ok(Some(spec)) => spec,
         Ok(None) if wrapper_lives => return Err(Blind::Io(io::Error::other("the run is being made"))),
         Ok(None) => return Err(Blind::NeverBegan),
@@ -106,6 +107,12 @@ pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
         Err(error) if error.is_damage() => return Err(Blind::Damaged(error)),
         Err(error) => return Err(unreadable(error)),
     };
+    // `<state>/runs/<job>/<run>`. What lives in the cgroup of a copied record is another supervisor's.
+    if let Some(state) = dir.path.ancestors().nth(3)
+        && copied::origin(&spec, state).is_some()
+    {
+        spec.cgroup = None;
+    }
     let mut damage = Vec::new();
     let started = readable(dir.started(), &mut damage)?;
     let start_damaged = !damage.is_empty();

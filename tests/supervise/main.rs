@@ -12,6 +12,7 @@ mod attach;
 mod attributes;
 mod calls;
 mod commands;
+mod copies;
 mod edits;
 mod exits;
 mod faults;
