@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -217,8 +216,8 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
     let live = sighting.as_ref().filter(|_| pid.is_some()).map(|sighting| &sighting.spec.job);
     let schedule = match wanted {
         Wanted::Take(_, Quarry::Nobody) => None,
-        Wanted::Run(job) | Wanted::Take(job, _) => Scheduled::of(&job, live, clock::now()),
-        Wanted::Held => live.and_then(|job| Scheduled::of(&Arc::new(job.clone()), Some(job), clock::now())),
+        Wanted::Run(job) | Wanted::Take(job, _) => Scheduled::of(&job, live.map(|job| &**job), clock::now()),
+        Wanted::Held => live.and_then(|job| Scheduled::of(job, Some(job), clock::now())),
         Wanted::Disabled(_) | Wanted::Gone => None,
     };
     let note = match &schedule {

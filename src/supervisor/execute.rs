@@ -149,16 +149,16 @@ impl Daemon {
     }
 
     /// What is recorded of each new run of a job, whether its workload is started or taken over.
-    pub(super) fn spec_of(&self, job: &Job) -> Spec {
+    pub(super) fn spec_of(&self, job: &Arc<Job>) -> Spec {
         let now = clock::now();
         let last = self.slots.get(&job.id).and_then(|slot| Some(&slot.run.as_ref()?.seen.id));
         let log = self.layout.logs().join(format!("{}.log", job.id));
-        Spec { log, ..Spec::new(job.clone(), new_run_id(now, last), self.boot_id.clone(), now) }
+        Spec { log, ..Spec::new(Arc::clone(job), new_run_id(now, last), self.boot_id.clone(), now) }
     }
 
     /// Records a run and starts its wrapper; if it already failed, only records that.
     pub(super) fn begin(&mut self, spec: Spec, why: &str, failed: Option<StartError>) -> io::Result<()> {
-        let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::new(spec.job.clone()));
+        let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::clone(&spec.job));
         let (dir, lock) = RunDir::create(&self.layout.runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);
@@ -232,7 +232,7 @@ impl Daemon {
         let known = run.spec.job.in_force();
         let before = (known != declared.in_force()).then(|| known.clone());
         run.restore()?;
-        let spec = Spec { job: (**declared).clone(), released: false, before, ..run.spec.clone() };
+        let spec = Spec { job: Arc::clone(declared), released: false, before, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
         abort::at(Point::EditRecorded);
         let before = std::mem::replace(&mut run.spec, spec).job;
