@@ -86,10 +86,10 @@ fn search(dir: &Path, depth: usize, left: &mut usize, found: &mut BTreeMap<Strin
 }
 
 /// The cgroups right below one.
-fn below(dir: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+fn below(dir: &Path) -> Vec<(String, PathBuf)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let dirs = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    dirs.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+    dirs.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
 }
 
 /// A name that a supervisor gives to the cgroup that holds all of its own.
@@ -108,13 +108,13 @@ fn is_dead(dir: &Path) -> bool {
         let job = name.strip_prefix('_').unwrap_or(&name);
         [SUPERVISOR, WRAPPERS, JOBS].contains(&&*name) || JobId::try_from(job.to_owned()).is_ok()
     };
-    below(dir).all(fits) && procs_in(dir).is_ok_and(|procs| procs.is_empty())
+    below(dir).into_iter().all(fits) && procs_in(dir).is_ok_and(|procs| procs.is_empty())
 }
 
 /// How many cgroups there are, with this one.
 fn count(dir: &Path) -> usize {
     let own = usize::from(dir.exists());
-    own + below(dir).map(|(_, path)| count(&path)).sum::<usize>()
+    own + below(dir).iter().map(|(_, path)| count(path)).sum::<usize>()
 }
 
 #[cfg(test)]
