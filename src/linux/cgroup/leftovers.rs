@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::folders::remove_dir;
+use super::members::procs_in;
 use super::mounts::Mounts;
 use super::v2::{JOBS, SUPERVISOR, WRAPPERS};
-use super::{procs_in, remove_dir};
 use crate::model::ids::JobId;
 
 /// How far down, and how many directories of a hierarchy are looked at.
