@@ -84,24 +84,24 @@ pub fn run(
     out: &mut dyn Write,
 ) -> io::Result<Outcome> {
     let files = candidate.map_or_else(|| layout.clone(), |folder| of_candidate(layout, folder));
-    let wishes = survey::wishes(&files, layout);
-    let declared = &wishes.declared;
+    let desired = survey::desired(&files, layout);
+    let declared = &desired.declared;
     let errors: Vec<&str> = declared.all_errors().collect();
     let now = clock::now();
     let (mut steps, mut unchanged) = (Vec::new(), 0);
-    for job in wishes.jobs(layout) {
+    for job in desired.jobs(layout) {
         // A file that cannot be read keeps what runs as it is; one that is missing does not.
-        let sighting = survey::run_of(layout, &job);
-        let observed = sighting.as_ref().map(|sighting| sighting.observed(is_filed(layout, sighting)));
+        let snapshot = survey::run_of(layout, &job);
+        let observed = snapshot.as_ref().map(|snapshot| snapshot.observed(is_filed(layout, snapshot)));
         let live = observed.as_ref().is_some_and(|run| !matches!(run.phase, Phase::Ended { .. }));
-        let (wanted, waits) = wishes.wanted(&job, live);
+        let (wanted, waits) = desired.wanted(&job, live);
         let before = steps.len();
         let plan = plan(now, &clock::ZONES, &wanted, observed.as_ref());
         for action in plan.actions {
             let (action, reason, changes) = match action {
                 Action::Take { process, .. } => (Kind::Take, format!("process {}", process.pid), Vec::new()),
                 Action::Refuse { why, .. } => (Kind::Waits, why, Vec::new()),
-                Action::LetGo => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
+                Action::Detach => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
                 Action::Start { why, .. } => (Kind::Start, why.describe().to_owned(), Vec::new()),
                 Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
                 Action::Stop { reason: StopReason::Changed } => {
@@ -112,12 +112,12 @@ pub fn run(
                     (Kind::Restart, summary(&changes), changes)
                 }
                 Action::Stop { reason } => (Kind::Stop, reason.describe().to_owned(), Vec::new()),
-                Action::Release => (Kind::Release, "stop.on_remove is \"leave\"".to_owned(), Vec::new()),
+                Action::Abandon => (Kind::Release, "stop.on_remove is \"leave\"".to_owned(), Vec::new()),
                 // What follows from what was decided before.
-                Action::Look
+                Action::SampleActivity
                 | Action::Remind
                 | Action::StopOthers
-                | Action::StopLeft
+                | Action::StopLeftovers
                 | Action::Kill
                 | Action::Report
                 | Action::Forget => continue,
@@ -138,7 +138,7 @@ pub fn run(
         }
         let governing = match (&wanted, live) {
             (Wanted::Run(job) | Wanted::Take(job, _), _) if runs => Some(job),
-            (Wanted::Held, Some(run)) if !run.released => Some(&run.job),
+            (Wanted::Undecided, Some(run)) if !run.released => Some(&run.job),
             _ => None,
         };
         if let Some(scheduled) = governing.and_then(|job| Scheduled::of(job, None, now)) {

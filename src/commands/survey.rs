@@ -19,11 +19,11 @@ use crate::reconcile::plan::Wanted;
 use crate::runs::dir::{all_jobs, current, job_runs};
 use crate::supervisor::attach::{Claims, matches, rules};
 use crate::supervisor::declared::Declared;
-use crate::supervisor::observed::{self, Sighting, Standing};
+use crate::supervisor::observed::{self, RunStatus, Snapshot};
 use crate::supervisor::seek::Seeker;
 
 /// What is wanted at this moment.
-pub struct Wishes {
+pub struct DesiredState {
     /// What the files declare.
     pub declared: Declared,
     seeker: Seeker,
@@ -33,14 +33,14 @@ pub struct Wishes {
 
 /// What the files of one layout want of the runs of another.
 #[must_use]
-pub fn wishes(files: &Layout, layout: &Layout) -> Wishes {
+pub fn desired(files: &Layout, layout: &Layout) -> DesiredState {
     let declared = Declared::snapshot(files.clone(), clock::now());
     let mut seeker = Seeker::scanning();
     let mut governed = HashMap::new();
     let rules = rules(&declared);
     if !rules.is_empty() {
         for job in all_jobs(&layout.runs()).unwrap_or_default() {
-            if let Some(Sighting { standing: Standing::Running { .. }, started: Some(started), .. }) =
+            if let Some(Snapshot { status: RunStatus::Running { .. }, started: Some(started), .. }) =
                 run_of(layout, &job)
             {
                 governed.insert(started.process, job);
@@ -52,10 +52,10 @@ pub fn wishes(files: &Layout, layout: &Layout) -> Wishes {
         seeker.set_rules(rules);
         seeker.look(clock::boot());
     }
-    Wishes { declared, seeker, governed }
+    DesiredState { declared, seeker, governed }
 }
 
-impl Wishes {
+impl DesiredState {
     /// What is wanted of a job, and why it waits for its process, if it does.
     #[must_use]
     pub fn wanted(&self, id: &JobId, live: bool) -> (Wanted, Option<String>) {
@@ -81,7 +81,7 @@ impl Wishes {
 
 /// A job's live run, or else its newest.
 #[must_use]
-pub fn run_of(layout: &Layout, job: &JobId) -> Option<Sighting> {
+pub fn run_of(layout: &Layout, job: &JobId) -> Option<Snapshot> {
     let (dir, _) = current(job_runs(&layout.runs(), job).ok()?);
     let dir = dir?;
     observed::look(&dir, clock::now()).ok()

@@ -38,7 +38,7 @@ impl Alarms {
             self.clear(&task);
             return false;
         };
-        // Its own may have followed another one.
+        // The task may have been waiting for a different shortage before.
         self.clear_but(&task, Some(shortage));
         let waiting = self.standing.entry(shortage).or_default();
         if waiting.is_empty() {

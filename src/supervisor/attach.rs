@@ -22,7 +22,7 @@ use crate::model::ids::JobId;
 use crate::model::job::{Attach, Job, Workload};
 use crate::model::process::ProcessIdentity;
 use crate::model::signal::Signal;
-use crate::reconcile::plan::{Quarry, Wanted};
+use crate::reconcile::plan::{AttachTarget, Wanted};
 use crate::runs::record::Spec;
 
 /// How long a wrapper that was sent SIGKILL has to be gone.
@@ -67,10 +67,10 @@ impl Claims<'_> {
             Wanted::Run(job) => match job.attach() {
                 None => (Wanted::Run(job), None),
                 // Its processes are runs of their own.
-                Some(attach) if attach.all => (Wanted::Take(job, Quarry::Nobody), None),
+                Some(attach) if attach.all => (Wanted::Take(job, AttachTarget::Nobody), None),
                 Some(_) => {
-                    let (quarry, waits) = self.quarry(id, id);
-                    (Wanted::Take(job, quarry), waits)
+                    let (target, waits) = self.target(id, id);
+                    (Wanted::Take(job, target), waits)
                 }
             },
             Wanted::Gone if id.entry().is_some() => self.wanted_of_match(id, live),
@@ -83,29 +83,29 @@ impl Claims<'_> {
         let rule = JobId::new(id.stem()).map(|stem| self.declared.wanted(&stem));
         match rule {
             Ok(Wanted::Run(rule)) if rule.attach().is_some_and(|attach| attach.all) => {
-                let (quarry, waits) = self.quarry(&rule.id, id);
-                if quarry == Quarry::Nobody && !live {
+                let (target, waits) = self.target(&rule.id, id);
+                if target == AttachTarget::Nobody && !live {
                     return (Wanted::Gone, waits);
                 }
-                (Wanted::Take(Arc::new(Job { id: id.clone(), ..(*rule).clone() }), quarry), waits)
+                (Wanted::Take(Arc::new(Job { id: id.clone(), ..(*rule).clone() }), target), waits)
             }
-            Ok(Wanted::Held) => (Wanted::Held, None),
+            Ok(Wanted::Undecided) => (Wanted::Undecided, None),
             _ => (Wanted::Gone, None),
         }
     }
 
     /// The process that a job is to govern, by the rule that is declared as `rule`.
-    fn quarry(&self, rule: &JobId, id: &JobId) -> (Quarry, Option<String>) {
+    fn target(&self, rule: &JobId, id: &JobId) -> (AttachTarget, Option<String>) {
         let processes = match self.seeker.found(rule) {
             Found::Processes(processes) => processes,
-            Found::NoSuchProcess(why) | Found::Refused(why) => return (Quarry::Never(why), None),
-            Found::Unreadable(why) => return (Quarry::Nobody, Some(why)),
+            Found::NoSuchProcess(why) | Found::Refused(why) => return (AttachTarget::Never(why), None),
+            Found::Unreadable(why) => return (AttachTarget::Nobody, Some(why)),
         };
         let meant = |process: &&ProcessIdentity| rule == id || id.entry() == Some(&process.pid.to_string());
         let mut waits = None;
         for process in processes.iter().filter(meant) {
             match (self.governor)(process, id) {
-                None => return (Quarry::Process(process.clone()), None),
+                None => return (AttachTarget::Process(process.clone()), None),
                 Some(other) => {
                     let pid = process.pid;
                     let why =
@@ -114,7 +114,7 @@ impl Claims<'_> {
                 }
             }
         }
-        (Quarry::Nobody, waits)
+        (AttachTarget::Nobody, waits)
     }
 }
 
@@ -225,7 +225,7 @@ impl Daemon {
     }
 
     /// Lets a process go: its wrapper first, which only watches, then what was changed is restored.
-    pub(super) fn let_go(&mut self, job: &JobId) -> io::Result<()> {
+    pub(super) fn detach(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         let (Some(started), Some(attached)) = (run.started.clone(), run.spec.attached.clone()) else {
             return Ok(());

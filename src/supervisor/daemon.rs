@@ -59,7 +59,7 @@ const RESYNC: Duration = Duration::from_secs(30);
 const VERIFY_SOON: Duration = Duration::from_millis(250);
 
 /// Rounds after which a job's plan has to have settled; it takes two.
-const MOST_ROUNDS: usize = 8;
+const MAX_ROUNDS: usize = 8;
 
 /// Before an action that failed for want of something, such as disk space, is tried again.
 pub const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ const FIRST_RETENTION: Duration = Duration::from_secs(60);
 const RETAIN_AFTER: usize = 256;
 
 /// Exit statuses of children that are kept before those that mean nothing are dropped.
-const MOST_REAPED: usize = 1024;
+const MAX_REAPED: usize = 1024;
 
 /// Children that are reaped in one round.
 const REAPED_A_ROUND: usize = 256;
@@ -114,7 +114,7 @@ pub struct Daemon {
     /// Where the cgroups of runs are made.
     pub(super) cgroups: Tree,
     pub(super) declared: Declared,
-    pub(super) slots: BTreeMap<JobId, Slot>,
+    pub(super) slots: BTreeMap<JobId, Tracked>,
     pub(super) writer: Writer,
     /// Ended runs whose report is not on disk yet: their directories stay until it is.
     pub(super) unfiled: HashMap<RunId, RunDir>,
@@ -162,13 +162,13 @@ pub struct Daemon {
 
 /// What is known of a job beside its declaration.
 #[derive(Default)]
-pub struct Slot {
+pub struct Tracked {
     /// Its live run, or its last.
     pub run: Option<Run>,
     /// Its wake-up, as it stands in the timers.
     wake: Option<BootTime>,
     /// Nothing is tried before this.
-    pub hold_until: Option<BootTime>,
+    pub retry_at: Option<BootTime>,
     /// What was said last of an action that failed, so that it is said once.
     pub failing: Option<String>,
     /// What was said last of why an attach job waits.
@@ -183,7 +183,7 @@ pub struct Slot {
 /// It cannot begin: another one runs, folders cannot be made, the wrapper is not there.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let layout = options.layout;
-    upgrade::hold_signals();
+    upgrade::block_signals();
     // Files have modes of their own; cgroups have not, and who may write in their directories can leave them.
     nix::sys::stat::umask(Mode::S_IWGRP | Mode::S_IWOTH);
     folders::make(&layout).context("cannot use the supervisor's own folders")?;
@@ -203,7 +203,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let (inbox, senders) = Inbox::open()?;
-        upgrade::let_signals_in();
+        upgrade::unblock_signals();
         let (watch, watching) = Watch::new(&layout, senders.files.clone());
         if let Err(error) = watching {
             warn!("cannot watch the folders: {error}; they are looked at every {} s", RESYNC.as_secs());
@@ -294,7 +294,7 @@ impl Daemon {
                         return Ok(());
                     }
                     Message::Upgrade => {
-                        upgrade::hold_signals();
+                        upgrade::block_signals();
                         asked = true;
                     }
                     other => self.carry(other),
@@ -303,7 +303,7 @@ impl Daemon {
             // A round later: what was heard before signals were held comes first.
             if std::mem::replace(&mut upgrading, asked) {
                 self.upgrade();
-                upgrade::let_signals_in();
+                upgrade::unblock_signals();
                 upgrading = false;
             }
         }
@@ -401,7 +401,7 @@ impl Daemon {
             all_jobs(&self.layout.runs()).context("cannot read the run directories; refusing to start")?;
         let now = clock::now();
         for job in jobs {
-            self.declared.hold(&job, now);
+            self.declared.expect(&job, now);
             self.take_over_job(&job);
             self.agenda.add(job);
         }
@@ -416,7 +416,7 @@ impl Daemon {
     fn take_over_job(&mut self, job: &JobId) {
         let dirs = match job_runs(&self.layout.runs(), job) {
             Ok(dirs) => dirs,
-            Err(error) => return self.leave_alone(job, &observed::Blind::Io(error)),
+            Err(error) => return self.leave_alone(job, &observed::LookError::Io(error)),
         };
         let (mut newest, mut older) = current(dirs);
         // A start that came to nothing is still owed. The run before it, if that is there, decides what
@@ -424,15 +424,15 @@ impl Daemon {
         // One that was told of is told to the end.
         let told = observed::report_of(&self.layout, job).map(|report| report.run_id);
         while let Some(dir) = newest.take_if(|dir| dir.run_id() != told && never_began(dir)) {
-            if let Ok(sighting) = observed::look(&dir, clock::now()) {
+            if let Ok(snapshot) = observed::look(&dir, clock::now()) {
                 // A process that was taken over may have been changed before that was recorded.
-                Run::resume(self, dir.clone(), sighting).close_cgroup();
+                Run::resume(self, dir.clone(), snapshot).close_cgroup();
             }
             remove(job, dir);
             newest = older.pop();
         }
         for dir in older {
-            self.close_book(job, dir, newest.is_some());
+            self.finish_superseded_run(job, dir, newest.is_some());
             abort::at(Point::BookClosed);
         }
         match newest {
@@ -442,9 +442,9 @@ impl Daemon {
     }
 
     /// What runs of a job is not known: nothing is done for it until it is.
-    fn leave_alone(&mut self, job: &JobId, blind: &observed::Blind) {
-        self.tell_blind(job, blind, "the job is left alone until that ends");
-        if matches!(blind, observed::Blind::Io(_)) {
+    fn leave_alone(&mut self, job: &JobId, blind: &observed::LookError) {
+        self.log_unobservable(job, blind, "the job is left alone until that ends");
+        if matches!(blind, observed::LookError::Io(_)) {
             let soon = clock::boot() + TRY_AGAIN;
             self.rescan_at = Some(self.rescan_at.map_or(soon, |at| at.min(soon)));
         }
@@ -452,8 +452,8 @@ impl Daemon {
     }
 
     /// Tells once why nothing can be said of a run.
-    pub(super) fn tell_blind(&mut self, job: &JobId, blind: &observed::Blind, so: &str) {
-        if let observed::Blind::Io(error) = blind
+    pub(super) fn log_unobservable(&mut self, job: &JobId, blind: &observed::LookError, so: &str) {
+        if let observed::LookError::Io(error) = blind
             && self.alarms.raise(Task::See(job.clone()), error)
         {
             return;
@@ -479,9 +479,9 @@ impl Daemon {
 
     pub(super) fn take_over_run(&mut self, job: &JobId, dir: RunDir) {
         match observed::look(&dir, clock::now()) {
-            Ok(sighting) => {
-                let mut run = Run::resume(self, dir, sighting);
-                run.note_what_is_left(&Phase::Ending);
+            Ok(snapshot) => {
+                let mut run = Run::resume(self, dir, snapshot);
+                run.detect_leftovers(&Phase::Ending);
                 self.tell_log(&run.spec);
                 self.slots.entry(job.clone()).or_default().run = Some(run);
                 self.look_again(job, None, None);
@@ -489,7 +489,7 @@ impl Daemon {
                 self.finish_edit(job);
                 self.verify_constraints(job);
             }
-            Err(observed::Blind::Damaged(damage)) => {
+            Err(observed::LookError::Damaged(damage)) => {
                 let aside = dir.set_aside(crate::runs::dir::SPEC);
                 error!(job = %job, "{damage}; set aside ({aside:?}), and treating the job as one that never ran");
             }
@@ -498,14 +498,16 @@ impl Daemon {
     }
 
     /// A run that was succeeded by another before its report was known to be on disk.
-    fn close_book(&mut self, job: &JobId, dir: RunDir, followed: bool) {
-        let sighting = match observed::look(&dir, clock::now()) {
-            Ok(sighting) => sighting,
-            Err(observed::Blind::NeverBegan | observed::Blind::Damaged(_)) => return remove(job, dir),
+    fn finish_superseded_run(&mut self, job: &JobId, dir: RunDir, followed: bool) {
+        let snapshot = match observed::look(&dir, clock::now()) {
+            Ok(snapshot) => snapshot,
+            Err(observed::LookError::NeverBegan | observed::LookError::Damaged(_)) => {
+                return remove(job, dir);
+            }
             // The next supervisor may see more.
             Err(blind) => return warn!(job = %job, "{blind}; that older run is left as it is"),
         };
-        let mut run = Run::resume(self, dir, sighting);
+        let mut run = Run::resume(self, dir, snapshot);
         run.followed = followed;
         if run.is_live() {
             error!(job = %job, run = %run.seen.id, "two live runs of this job found; not touching the older one");
@@ -538,7 +540,8 @@ impl Daemon {
         let scan = self.declared.scan(now);
         self.rescan_at = Some(now.boot + RESYNC);
         self.scanned(scan);
-        let opaque = |(job, slot): (&JobId, &mut Slot)| std::mem::take(&mut slot.opaque).then(|| job.clone());
+        let opaque =
+            |(job, slot): (&JobId, &mut Tracked)| std::mem::take(&mut slot.opaque).then(|| job.clone());
         for job in self.slots.iter_mut().filter_map(opaque).collect::<Vec<_>>() {
             self.take_over_job(&job);
             if let Some(slot) = self.slots.get_mut(&job).filter(|slot| !slot.opaque) {
@@ -685,12 +688,12 @@ impl Daemon {
             let now = moment.boot;
             let wanted = self.wanted(job);
             let slot = self.slots.entry(job.clone()).or_default();
-            if let Some(until) = slot.hold_until {
+            if let Some(until) = slot.retry_at {
                 if until > now {
                     wake = Some(until);
                     break;
                 }
-                slot.hold_until = None;
+                slot.retry_at = None;
             }
             if slot.opaque {
                 break;
@@ -698,7 +701,7 @@ impl Daemon {
             let owes = slot.run.as_ref().is_some_and(Run::owes_record) && !self.record_end(job);
             let slot = self.slots.entry(job.clone()).or_default();
             let mut plan = plan(moment, &clock::ZONES, &wanted, slot.run.as_ref().map(|run| &run.seen));
-            if self.declared.is_open(job) && plan.actions.iter().any(Action::is_start) {
+            if self.declared.is_undecided(job) && plan.actions.iter().any(Action::is_start) {
                 plan.actions.retain(|action| !action.is_start());
                 plan.wake = Some(now + CONFIRM_DELETION / 5);
             }
@@ -710,10 +713,10 @@ impl Daemon {
                 wake = Some(now + LOOK_AGAIN);
             }
             if plan.actions.is_empty() {
-                self.foresee(job, plan.outlook);
+                self.update_next_start(job, plan.outlook);
                 break;
             }
-            if round == MOST_ROUNDS {
+            if round == MAX_ROUNDS {
                 error!(job = %job, "planning did not converge after 8 rounds (a bug; please report it): {:?}; tried again later", plan.actions);
                 wake = Some(now + TRY_AGAIN);
                 break;
@@ -781,7 +784,7 @@ impl Daemon {
     fn try_again(&mut self) {
         for (job, slot) in &mut self.slots {
             let owes = slot.run.as_ref().is_some_and(Run::owes_record);
-            if slot.hold_until.take().is_some() || owes {
+            if slot.retry_at.take().is_some() || owes {
                 self.agenda.add(job.clone());
             }
         }
@@ -790,7 +793,8 @@ impl Daemon {
 
     /// Has jobs with a schedule planned anew, because the time is another than was reckoned with.
     fn mark_scheduled(&mut self) {
-        let scheduled = |slot: &Slot| slot.run.as_ref().is_some_and(|run| !run.seen.job.schedule.is_empty());
+        let scheduled =
+            |slot: &Tracked| slot.run.as_ref().is_some_and(|run| !run.seen.job.schedule.is_empty());
         let jobs = self.slots.iter().filter(|(_, slot)| scheduled(slot)).map(|(job, _)| job.clone());
         jobs.for_each(|job| self.agenda.add_urgent(job));
     }
@@ -805,7 +809,7 @@ impl Daemon {
         };
         // What only we know has to be on disk: exits of processes that are our children, reports.
         self.reap();
-        let told = |(job, slot): (&JobId, &Slot)| {
+        let told = |(job, slot): (&JobId, &Tracked)| {
             let process = slot.run.as_ref()?.process()?;
             self.reaped.contains_key(process).then(|| job.clone())
         };
@@ -817,7 +821,7 @@ impl Daemon {
             self.settle(&job);
         }
         self.writer.flush();
-        let owing = |slot: &Slot| slot.run.as_ref().is_some_and(Run::owes_record);
+        let owing = |slot: &Tracked| slot.run.as_ref().is_some_and(Run::owes_record);
         if let Some((job, _)) = self.slots.iter().find(|(_, slot)| owing(slot)) {
             return error!(job = %job, "upgrade refused, still running {VERSION_NOW}: this job's exit is not recorded yet");
         }
@@ -848,7 +852,7 @@ impl Daemon {
             }
         }
         // Only the exits of orphaned workloads mean anything; those of wrappers pile up.
-        if self.reaped.len() > MOST_REAPED {
+        if self.reaped.len() > MAX_REAPED {
             let runs = self.slots.values().filter_map(|slot| slot.run.as_ref());
             let known: HashSet<&ProcessIdentity> = runs.filter_map(Run::process).collect();
             self.reaped.retain(|process, _| known.contains(process));
@@ -888,10 +892,10 @@ impl Daemon {
 /// process that it was to take over had ended.
 fn never_began(dir: &RunDir) -> bool {
     match observed::look(dir, clock::now()) {
-        Ok(sighting) => {
-            matches!(sighting.standing, observed::Standing::NeverBegan) || sighting.came_too_late()
+        Ok(snapshot) => {
+            matches!(snapshot.status, observed::RunStatus::NeverBegan) || snapshot.came_too_late()
         }
-        Err(blind) => matches!(blind, observed::Blind::NeverBegan),
+        Err(blind) => matches!(blind, observed::LookError::NeverBegan),
     }
 }
 

@@ -12,7 +12,7 @@ use super::alarms::Task;
 use super::daemon::{Daemon, TRY_AGAIN, remove, tell_each_time, tell_when_begun, tell_when_readable};
 use super::environment;
 use super::inbox::RunChanged;
-use super::observed::{self, Standing};
+use super::observed::{self, RunStatus};
 use super::run::{Run, Watched};
 use crate::abort::{self, Point};
 use crate::linux::cgroup::{self, Before};
@@ -28,7 +28,7 @@ use crate::model::job::{Job, SendTo};
 use crate::model::report::{Report, Usage};
 use crate::model::time::WallTime;
 use crate::reconcile::diff::{Change, needs_restart};
-use crate::reconcile::plan::{Action, Look, Observed, Outlook, Phase, StartReason, StopAsked};
+use crate::reconcile::plan::{Action, ActivitySample, Observed, Outlook, Phase, StartReason, StopAsked};
 use crate::runs::dir::{self, RunDir, new_run_id};
 use crate::runs::durable::errno;
 use crate::runs::record::{Exited, Spec, Stopping, VERSION};
@@ -50,13 +50,13 @@ impl Daemon {
             Action::Refuse { job: declared, why } => self.refuse(&declared, why),
             Action::Update { job: declared, changes } => self.update(job, &declared, &changes),
             Action::Stop { reason } => self.stop(job, reason),
-            Action::Look => self.look_at_effort(job),
+            Action::SampleActivity => self.sample_activity(job),
             Action::Remind => self.remind(job),
             Action::StopOthers => self.stop_others(job),
-            Action::StopLeft => self.stop_left(job),
+            Action::StopLeftovers => self.stop_leftovers(job),
             Action::Kill => self.kill(job),
-            Action::Release => self.release(job),
-            Action::LetGo => self.let_go(job),
+            Action::Abandon => self.abandon(job),
+            Action::Detach => self.detach(job),
             Action::Report => self.report(job, outlook),
             Action::Forget => self.forget(job),
         };
@@ -89,7 +89,7 @@ impl Daemon {
             error!(job = %job, "{text}; tried again every {} s", TRY_AGAIN.as_secs());
             slot.failing = Some(text);
         }
-        slot.hold_until = Some(clock::boot() + TRY_AGAIN);
+        slot.retry_at = Some(clock::boot() + TRY_AGAIN);
     }
 
     /// A run came to nothing before anything of the user's ran: it is no run, and the start is still owed. `refused`: why
@@ -301,11 +301,11 @@ impl Daemon {
         Ok(())
     }
 
-    fn look_at_effort(&mut self, job: &JobId) -> io::Result<()> {
+    fn sample_activity(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        let effort = run.effort();
+        let activity = run.activity();
         if let Some(stop) = &mut run.seen.stop {
-            let look = Some(Look { at: clock::boot(), effort });
+            let look = Some(ActivitySample { at: clock::boot(), activity });
             *(if stop.first.is_none() { &mut stop.first } else { &mut stop.second }) = look;
         }
         Ok(())
@@ -369,9 +369,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn stop_left(&mut self, job: &JobId) -> io::Result<()> {
+    fn stop_leftovers(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
-        let (Phase::Left { asked, .. }, Some(cgroup)) = (&mut run.seen.phase, &run.spec.cgroup) else {
+        let (Phase::Leftovers { asked, .. }, Some(cgroup)) = (&mut run.seen.phase, &run.spec.cgroup) else {
             return Ok(());
         };
         let (now, signal) = (clock::now(), run.seen.job.stop.signal);
@@ -392,7 +392,7 @@ impl Daemon {
         };
         let now = clock::now();
         let last = match &mut run.seen {
-            Observed { phase: Phase::Left { killed, .. }, .. } => killed.replace(now.boot),
+            Observed { phase: Phase::Leftovers { killed, .. }, .. } => killed.replace(now.boot),
             Observed { stop: Some(stop), .. } => stop.killed.replace(now.boot),
             _ => None,
         };
@@ -414,7 +414,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn release(&mut self, job: &JobId) -> io::Result<()> {
+    fn abandon(&mut self, job: &JobId) -> io::Result<()> {
         let Some(run) = self.run_of(job) else { return Ok(()) };
         run.record_release()?;
         abort::at(Point::ReleaseRecorded);
@@ -515,7 +515,7 @@ impl Daemon {
     }
 
     /// Notes when the job starts again, where that changed since its last report.
-    pub(super) fn foresee(&mut self, job: &JobId, outlook: Outlook) {
+    pub(super) fn update_next_start(&mut self, job: &JobId, outlook: Outlook) {
         let Some(run) = self.run_of(job).filter(|run| run.is_reported()) else { return };
         let next = next_start(outlook);
         let differs = match (next, run.report.next_start_at) {
@@ -537,17 +537,17 @@ impl Daemon {
         if expected.is_some_and(|id| *id != run.seen.id) || !run.is_live() {
             return;
         }
-        let mut sighting = match run.look() {
-            Ok(sighting) => sighting,
+        let mut snapshot = match run.look() {
+            Ok(snapshot) => snapshot,
             Err(blind) => {
                 run.watch = None;
-                slot.hold_until = Some(clock::boot() + TRY_AGAIN);
-                self.tell_blind(job, &blind, "it is looked at again every 5 s");
+                slot.retry_at = Some(clock::boot() + TRY_AGAIN);
+                self.log_unobservable(job, &blind, "it is looked at again every 5 s");
                 return self.mark(job);
             }
         };
         if run.started.is_none()
-            && let Some(error) = sighting.damage.iter().find(|error| error.path.ends_with(dir::STARTED))
+            && let Some(error) = snapshot.damage.iter().find(|error| error.path.ends_with(dir::STARTED))
         {
             let text = format!("{error}; which process it is will be known when its wrapper ends");
             if slot.failing.as_ref() != Some(&text) {
@@ -555,26 +555,26 @@ impl Daemon {
                 slot.failing = Some(text);
             }
         }
-        if let Standing::Ended { at: Some(at), exited, recorded: false } = &mut sighting.standing
+        if let RunStatus::Ended { at: Some(at), exited, recorded: false } = &mut snapshot.status
             && matches!(exited.ended, Ended::Lost(LostCause::WrapperLost))
         {
-            let process = sighting.started.as_ref().map(|started| &started.process);
+            let process = snapshot.started.as_ref().map(|started| &started.process);
             let reaped = process.and_then(|process| self.reaped.remove(process));
             if let Some(told) = run.told(reaped, *at) {
                 **exited = told;
             }
         }
-        if run.is_uncertain() && sighting.came_too_late() {
+        if run.is_uncertain() && snapshot.came_too_late() {
             return self.drop_uncertain(job);
         }
-        if run.seen.phase == Phase::Starting && matches!(sighting.standing, Standing::NeverBegan) {
+        if run.seen.phase == Phase::Starting && matches!(snapshot.status, RunStatus::NeverBegan) {
             return self.owe_start(job, refused);
         }
         let had_started = run.started.is_some();
         let was_orphaned = run.orphan.is_some();
         let was = run.seen.phase.clone();
-        let watched = run.absorb(sighting);
-        run.note_what_is_left(&was);
+        let watched = run.absorb(snapshot);
+        run.detect_leftovers(&was);
         // An orphan is watched on: it has two things to tell, that it ended and that it was reaped.
         let goes_on = was_orphaned && matches!(watched, Some(Watched::Orphan(_))) && !run.gives_no_event();
         if !goes_on {

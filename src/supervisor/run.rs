@@ -8,19 +8,19 @@ use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
 use super::daemon::Daemon;
-use super::observed::{self, Blind, Sighting, Standing};
+use super::observed::{self, LookError, RunStatus, Snapshot};
 use crate::abort::{self, Point};
+use crate::linux::activity;
 use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
 use crate::linux::clock;
-use crate::linux::effort;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::priority::{self, Attempt, Members};
 use crate::linux::process::{self, PidFd};
 use crate::linux::sys::Reaped;
+use crate::model::activity::Activity;
 use crate::model::cgroup::Cgroup;
 use crate::model::constraints::{ConstraintName, ConstraintStatus, Constraints, in_force, merge};
-use crate::model::effort::Effort;
 use crate::model::exit::{Ended, LostCause, ObservedBy, State, StopReason};
 use crate::model::ids::RunId;
 use crate::model::process::ProcessIdentity;
@@ -47,7 +47,7 @@ pub struct Run {
     pub(super) started: Option<Started>,
     /// How it ended.
     pub(super) ended: Option<Exited>,
-    /// That is not on disk yet, and it is on us to write it.
+    /// `ended` is not on disk yet, and we must write it.
     pub(super) unrecorded: bool,
     pub(super) report: Report,
     /// The workload, held while it has a wrapper.
@@ -102,9 +102,9 @@ impl Run {
     }
 
     /// A run that another supervisor left.
-    pub fn resume(daemon: &Daemon, dir: RunDir, sighting: Sighting) -> Self {
-        let spec = sighting.spec.clone();
-        let filed = observed::is_filed(&daemon.layout, &sighting);
+    pub fn resume(daemon: &Daemon, dir: RunDir, snapshot: Snapshot) -> Self {
+        let spec = snapshot.spec.clone();
+        let filed = observed::is_filed(&daemon.layout, &snapshot);
         let mut report = observed::report_of(&daemon.layout, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
@@ -113,9 +113,9 @@ impl Run {
             });
         // An edit may have been recorded, and not been reported any more.
         report.describe(&spec.job);
-        let mut run = Self::new(sighting.observed(filed), dir, spec, report);
+        let mut run = Self::new(snapshot.observed(filed), dir, spec, report);
         run.filed = filed;
-        run.absorb(sighting);
+        run.absorb(snapshot);
         run
     }
 
@@ -196,27 +196,27 @@ impl Run {
     }
 
     /// Takes in what was seen. Gives what to watch from now on.
-    pub(super) fn absorb(&mut self, sighting: Sighting) -> Option<Watched> {
+    pub(super) fn absorb(&mut self, snapshot: Snapshot) -> Option<Watched> {
         let reported = self.is_reported();
-        let seen = sighting.observed(reported);
+        let seen = snapshot.observed(reported);
         let was = std::mem::replace(&mut self.seen.phase, seen.phase);
-        let began = sighting.began();
-        if let Some(started) = sighting.started
+        let began = snapshot.began();
+        if let Some(started) = snapshot.started
             && self.started.is_none()
         {
             // It was held, and then could not execute its program: it never ran.
-            let ran = !matches!(&sighting.standing, Standing::Ended { exited, .. }
+            let ran = !matches!(&snapshot.status, RunStatus::Ended { exited, .. }
                 if matches!(exited.ended, Ended::NotStarted(_)));
             self.note_start(&started, ran.then_some(began).flatten());
             self.started = Some(started);
         }
-        match sighting.standing {
-            Standing::Starting => None,
-            Standing::Running { wrapper, workload } => {
+        match snapshot.status {
+            RunStatus::Starting => None,
+            RunStatus::Running { wrapper, workload } => {
                 self.workload = Some(workload);
                 Some(Watched::Wrapper(wrapper))
             }
-            Standing::Orphaned { workload } => {
+            RunStatus::Orphaned { workload } => {
                 let now = clock::now().wall;
                 if matches!(was, Phase::Running { .. }) && self.report.state == State::Running {
                     let text = "the wrapper was lost; the workload runs on, watched by the supervisor";
@@ -225,13 +225,13 @@ impl Run {
                 // The first one: it has seen the most.
                 Some(Watched::Orphan(Arc::clone(self.orphan.get_or_insert_with(|| Arc::new(workload)))))
             }
-            Standing::Ending { wrapper } => wrapper.map(Watched::Wrapper),
-            Standing::NeverBegan => {
+            RunStatus::Ending { wrapper } => wrapper.map(Watched::Wrapper),
+            RunStatus::NeverBegan => {
                 let now = clock::now();
                 self.conclude(Exited::unmeasured(self.seen.id.clone(), now, observed::never_began()));
                 None
             }
-            Standing::Ended { exited, recorded, .. } => {
+            RunStatus::Ended { exited, recorded, .. } => {
                 if recorded || self.unrecorded {
                     self.ended = Some(*exited);
                 } else {
@@ -290,20 +290,20 @@ impl Run {
 
     /// Looks at it again. Records that were damaged meanwhile are set aside, and written anew where we know
     /// what they said.
-    pub(super) fn look(&self) -> Result<Sighting, Blind> {
+    pub(super) fn look(&self) -> Result<Snapshot, LookError> {
         let just_started =
             self.seen.phase == Phase::Starting && self.started.is_none() && self.seen.stop.is_none();
         if just_started && let Some(begun) = observed::look_begun(&self.dir, &self.spec) {
             return Ok(begun);
         }
         let mut seen = observed::look(&self.dir, clock::now());
-        if matches!(seen, Err(Blind::NeverBegan)) && self.restore()? {
+        if matches!(seen, Err(LookError::NeverBegan)) && self.restore()? {
             seen = observed::look(&self.dir, clock::now());
         }
         while self.mend_all(&seen) {
             seen = observed::look(&self.dir, clock::now());
         }
-        if let Ok(Sighting { standing: Standing::Ended { exited, recorded: false, .. }, .. }) = &mut seen
+        if let Ok(Snapshot { status: RunStatus::Ended { exited, recorded: false, .. }, .. }) = &mut seen
             && let Some(known) = &self.ended
         {
             **exited = known.clone();
@@ -338,10 +338,10 @@ impl Run {
     }
 
     /// Sets damaged records aside. True: one was written anew, so that there is more to see.
-    fn mend_all(&self, seen: &Result<Sighting, Blind>) -> bool {
+    fn mend_all(&self, seen: &Result<Snapshot, LookError>) -> bool {
         let damage = match seen {
-            Ok(sighting) => &sighting.damage[..],
-            Err(Blind::Opaque(error) | Blind::Damaged(error)) => std::slice::from_ref(error),
+            Ok(snapshot) => &snapshot.damage[..],
+            Err(LookError::Opaque(error) | LookError::Damaged(error)) => std::slice::from_ref(error),
             Err(_) => &[],
         };
         let mut mended = false;
@@ -441,7 +441,7 @@ impl Run {
     }
 
     /// What its processes have done so far; `None` where that cannot be seen.
-    pub(super) fn effort(&self) -> Option<Effort> {
+    pub(super) fn activity(&self) -> Option<Activity> {
         let main = &self.started.as_ref()?.process;
         let listed = self.spec.cgroup.as_ref().map(cgroup::procs).and_then(Result::ok);
         // One that never came into its cgroup has its children elsewhere, too.
@@ -449,7 +449,7 @@ impl Run {
             Some(listed) => listed,
             None => process::family(main).ok()?.into_iter().map(|child| child.pid).collect(),
         };
-        effort::read(main, &others).ok()
+        activity::read(main, &others).ok()
     }
 
     /// Its processes but for the main one and zombies, the youngest first: children before their parents.
@@ -475,7 +475,7 @@ impl Run {
     }
 
     /// Whether it left something in its cgroup, and no wrapper to end that. `was`: how it stood before.
-    pub(super) fn note_what_is_left(&mut self, was: &Phase) {
+    pub(super) fn detect_leftovers(&mut self, was: &Phase) {
         let ended = matches!(self.seen.phase, Phase::Ended { at: Some(_), reported: false, .. });
         let cgroup =
             self.spec.cgroup.as_ref().filter(|_| ended && !self.seen.released && self.seen.target.is_none());
@@ -483,12 +483,12 @@ impl Run {
             return;
         }
         let (asked, killed) = match was {
-            Phase::Left { asked, killed } => (*asked, *killed),
+            Phase::Leftovers { asked, killed } => (*asked, *killed),
             _ => (None, None),
         };
         let patience = self.seen.job.stop.timeout + REFUSES;
         if asked.is_none_or(|asked| clock::boot() < asked + patience) {
-            self.seen.phase = Phase::Left { asked, killed };
+            self.seen.phase = Phase::Leftovers { asked, killed };
         }
     }
 
