@@ -22,7 +22,7 @@ use ffrtmp::lint::{rules, validate};
 use ffrtmp::linux::clock;
 use ffrtmp::model::ids::JobId;
 use ffrtmp::model::sla::parse_since;
-use ffrtmp::supervisor::daemon;
+use ffrtmp::supervisor::start_up;
 use ffrtmp::telemetry::{self, LogFormat};
 
 /// For the static build: with musl's own allocator `validate` takes three times as long.
@@ -148,7 +148,7 @@ fn supervise(
             .context("cannot tell where this program is; give --wrapper")?
             .with_file_name("ffrtmp"),
     };
-    daemon::run(daemon::Options { layout, settings, wrapper, cgroup_parent })?;
+    start_up::run(start_up::Options { layout, settings, wrapper, cgroup_parent })?;
     Ok(0)
 }
 

@@ -17,10 +17,10 @@ use crate::model::time::{Moment, WallTime};
 use crate::model::units::format_duration;
 use crate::reconcile::plan::Wanted;
 use crate::runs::dir::{all_jobs, current, job_runs};
-use crate::supervisor::attach::{Claims, matches, rules};
 use crate::supervisor::declared::Declared;
 use crate::supervisor::observed::{self, RunStatus, Snapshot};
 use crate::supervisor::seek::Seeker;
+use crate::supervisor::targets::{Targets, matches, rules};
 
 /// What is wanted at this moment.
 pub struct DesiredState {
@@ -62,7 +62,7 @@ impl DesiredState {
         let governor = |process: &ProcessIdentity, but: &JobId| {
             self.governed.get(process).filter(|governor| *governor != but).cloned()
         };
-        Claims { declared: &self.declared, seeker: &self.seeker, governor: &governor }.wanted(id, live)
+        Targets { declared: &self.declared, seeker: &self.seeker, governor: &governor }.wanted(id, live)
     }
 
     /// Every job that is declared, or has a run, or would have one.

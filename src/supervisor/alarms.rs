@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use tracing::{debug, error, info};
 
-use super::daemon::TRY_AGAIN;
 use crate::model::ids::JobId;
 use crate::model::shortage::Shortage;
 use crate::runs::durable::errno;
+
+/// Before an action that failed for want of something, such as disk space, is tried again.
+pub const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// What cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -153,6 +153,18 @@ impl Declared {
         declared
     }
 
+    /// Where job files are.
+    #[must_use]
+    pub fn jobs_d(&self) -> &Path {
+        &self.layout.jobs_d
+    }
+
+    /// Where profiles are.
+    #[must_use]
+    pub fn profiles_d(&self) -> &Path {
+        &self.layout.profiles_d
+    }
+
     /// What is wanted of a job.
     #[must_use]
     pub fn wanted(&self, id: &JobId) -> Wanted {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
-use super::daemon::Daemon;
 use super::observed::{self, LookError, RunStatus, Snapshot};
 use crate::abort::{self, Point};
+use crate::config::paths::Layout;
 use crate::linux::activity;
 use crate::linux::attach;
 use crate::linux::cgroup::{self, Before, counters};
@@ -102,10 +102,10 @@ impl Run {
     }
 
     /// A run that another supervisor left.
-    pub fn resume(daemon: &Daemon, dir: RunDir, snapshot: Snapshot) -> Self {
+    pub fn resume(layout: &Layout, dir: RunDir, snapshot: Snapshot) -> Self {
         let spec = snapshot.spec.clone();
-        let filed = observed::is_filed(&daemon.layout, &snapshot);
-        let mut report = observed::report_of(&daemon.layout, &spec.job.id)
+        let filed = observed::is_filed(layout, &snapshot);
+        let mut report = observed::report_of(layout, &spec.job.id)
             .filter(|report| report.run_id == spec.run_id)
             .unwrap_or_else(|| {
                 let (id, restarts) = (spec.run_id.clone(), spec.history.restarts);

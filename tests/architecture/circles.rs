@@ -20,13 +20,6 @@ const KNOWN: &[&str] = &[
     "linux/cgroup/v1/mod.rs",
     "linux/cgroup/v2/limits.rs",
     "linux/cgroup/v2/mod.rs",
-    "supervisor/alarms.rs",
-    "supervisor/attach.rs",
-    "supervisor/daemon.rs",
-    "supervisor/execute.rs",
-    "supervisor/inbox.rs",
-    "supervisor/orphans.rs",
-    "supervisor/run.rs",
 ];
 
 #[test]
