@@ -34,6 +34,7 @@ fn section_of<'a>(page: &'a str, table: &str) -> &'a str {
     match table.split('.').next() {
         None | Some("") => section(page, "Top level"),
         Some("schedule" | "schedule[]") => section(page, "`[[schedule]]`"),
+        Some("needs[]") => section(page, "`[[needs]]`"),
         Some(outer) => section(page, &format!("`[{outer}]`")),
     }
 }

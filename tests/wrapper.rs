@@ -89,6 +89,7 @@ impl Place {
                 on_remove: OnRemove::Stop,
             },
             timeouts: Timeouts::default(),
+            needs: Vec::new(),
         };
         let spec = Spec {
             version: VERSION,

@@ -102,7 +102,10 @@ pub fn run(
                 Action::Take { process, .. } => (Kind::Take, format!("process {}", process.pid), Vec::new()),
                 Action::Refuse { why, .. } => (Kind::Waits, why, Vec::new()),
                 Action::Detach => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
-                Action::Start { why, .. } => (Kind::Start, why.describe().to_owned(), Vec::new()),
+                Action::Start { why, job, .. } => match desired.no_space(&job) {
+                    Some(space) => (Kind::Waits, space.to_string(), Vec::new()),
+                    None => (Kind::Start, why.describe().to_owned(), Vec::new()),
+                },
                 Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
                 Action::Stop { reason: StopReason::Changed } => {
                     let changes = match (&observed, &wanted) {

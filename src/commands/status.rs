@@ -19,12 +19,13 @@ use crate::model::ids::JobId;
 use crate::model::job::Job;
 use crate::model::process::Pid;
 use crate::model::report::{Report, Usage};
+use crate::model::space::rounded;
 use crate::model::time::WallTime;
 use crate::model::units::{cut, mebibytes, short_time};
-use crate::reconcile::plan::{AttachTarget, Wanted};
+use crate::reconcile::plan::{Action, AttachTarget, Wanted, plan};
 use crate::runs::dir::RunDir;
 use crate::supervisor::lock;
-use crate::supervisor::observed::{RunStatus, Snapshot, cannot_be_recorded, report_of};
+use crate::supervisor::observed::{RunStatus, Snapshot, cannot_be_recorded, is_filed, report_of};
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(1);
@@ -134,6 +135,15 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
             writeln!(out, "error: {error}")?;
         }
     }
+    if let Some((free, reserve, path)) = desired.low().filter(|_| options.job.is_none()) {
+        writeln!(
+            out,
+            "warning: {}: {} are free, less than [disk] reserve ({}): oneshots wait, and older pieces of logs are removed",
+            path.display(),
+            rounded(free),
+            rounded(reserve)
+        )?;
+    }
     if supervisor.is_none() {
         writeln!(out, "no supervisor is running for {}; showing files and records", layout.state.display())?;
     }
@@ -184,8 +194,18 @@ fn row(layout: &Layout, desired: &DesiredState, job: &JobId, supervised: bool) -
     };
     let next_start_at = report.as_ref().and_then(|report| report.next_start_at);
     let restarts = report.as_ref().map_or(0, |report| report.restarts);
+    // What is about to start, and cannot.
+    let no_space = Some(&wanted).filter(|_| !live).and_then(|wanted| {
+        let observed = snapshot.as_ref().map(|snapshot| snapshot.observed(is_filed(layout, snapshot)));
+        let actions = plan(clock::now(), &clock::ZONES, wanted, observed.as_ref()).actions;
+        actions.iter().find_map(|action| match action {
+            Action::Start { job, .. } => desired.no_space(job),
+            _ => None,
+        })
+    });
     let note = match (&wanted, waits) {
         _ if unrecorded.is_some() => unrecorded.unwrap_or_default(),
+        _ if no_space.is_some() => no_space.map(|why| format!("waits {why}")).unwrap_or_default(),
         (_, Some(why)) if !live => format!("waits: {why}"),
         (Wanted::Take(rule, AttachTarget::Nobody), _) if is_rule(rule) => {
             format!("governs every process that fits, as {job}@PID")

@@ -2,21 +2,28 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::load;
 use crate::config::paths::Layout;
-use crate::linux::clock;
+use crate::lint::check::check_supervisor;
+use crate::linux::{clock, disk};
 use crate::model::ids::JobId;
 use crate::model::job::Job;
 use crate::model::process::ProcessIdentity;
 use crate::model::schedule::Window;
+use crate::model::space::{NoSpace, Reserve};
 use crate::model::time::{Moment, WallTime};
 use crate::model::units::format_duration;
+use crate::reconcile::gates::space::{self, Reading};
 use crate::reconcile::plan::Wanted;
 use crate::runs::dir::{all_jobs, current, job_runs};
+use crate::runs::durable::errno;
 use crate::supervisor::declared::Declared;
 use crate::supervisor::observed::{self, RunStatus, Snapshot};
 use crate::supervisor::seek::Seeker;
@@ -29,6 +36,8 @@ pub struct DesiredState {
     seeker: Seeker,
     /// The processes that jobs govern.
     governed: HashMap<ProcessIdentity, JobId>,
+    /// The state folder, and what its file system keeps free.
+    state: (PathBuf, Reserve),
 }
 
 /// What the files of one layout want of the runs of another.
@@ -52,7 +61,10 @@ pub fn desired(files: &Layout, layout: &Layout) -> DesiredState {
         seeker.set_rules(rules);
         seeker.look(clock::boot());
     }
-    DesiredState { declared, seeker, governed }
+    // A file with errors has nothing in force, and `supervise` says so.
+    let text = load::read(&layout.supervisor_toml, None).ok();
+    let settings = text.map(|read| check_supervisor(&read.text).0).unwrap_or_default();
+    DesiredState { declared, seeker, governed, state: (layout.state.clone(), settings.reserve) }
 }
 
 impl DesiredState {
@@ -63,6 +75,21 @@ impl DesiredState {
             self.governed.get(process).filter(|governor| *governor != but).cloned()
         };
         Targets { declared: &self.declared, seeker: &self.seeker, governor: &governor }.wanted(id, live)
+    }
+
+    /// Why a job that is about to start waits for free space.
+    #[must_use]
+    pub fn no_space(&self, job: &Job) -> Option<NoSpace> {
+        let (state, reserve) = &self.state;
+        space::shut(job, *reserve, (state, disk::space(state).ok()), ask)
+    }
+
+    /// Whether the state's file system has less free space than its reserve: that, the reserve, and the folder.
+    #[must_use]
+    pub fn low(&self) -> Option<(u64, u64, &Path)> {
+        let (state, reserve) = &self.state;
+        let space = disk::space(state).ok()?;
+        reserve.missing(space).map(|_| (space.free, reserve.of(space), &**state))
     }
 
     /// Every job that is declared, or has a run, or would have one.
@@ -76,6 +103,23 @@ impl DesiredState {
             }
         }
         jobs
+    }
+}
+
+/// What a file system has free, if it answers in time: it may never do so.
+fn ask(path: &Path) -> Reading {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let (sender, answer) = mpsc::channel();
+    let of = path.to_owned();
+    let asked = thread::Builder::new().spawn(move || sender.send(disk::space(&of)));
+    match asked.map(|_| answer.recv_timeout(PATIENCE)) {
+        Ok(Ok(Ok(space))) => Reading::Space(space),
+        Ok(Ok(Err(error))) => {
+            let words = errno(&error).map(|number| nix::errno::Errno::from_raw(number).desc().to_owned());
+            Reading::Failed(words.unwrap_or_else(|| error.to_string()))
+        }
+        Ok(Err(_)) => Reading::Asked(PATIENCE),
+        Err(error) => Reading::Failed(format!("cannot be asked: {error}")),
     }
 }
 

@@ -52,6 +52,9 @@ pub struct JobFile {
     pub stop: Option<StopTable>,
     /// How long the job may take.
     pub timeouts: Option<TimeoutsTable>,
+    /// What has to be there before the job starts; until then it waits.
+    #[schemars(length(max = 16))]
+    pub needs: Option<Vec<NeedTable>>,
 }
 
 impl JobFile {
@@ -327,6 +330,26 @@ pub struct TimeoutsTable {
     pub run: Option<String>,
 }
 
+/// `[[needs]]`: something that has to be there before the job starts.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct NeedTable {
+    /// Free space on a file system.
+    pub free: Option<FreeTable>,
+}
+
+/// `free` of `[[needs]]`: free space on a file system.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct FreeTable {
+    /// An absolute path on it.
+    pub path: Option<String>,
+    /// So much: "5GiB", or a bare number of MiB.
+    pub at_least: Option<Scalar>,
+}
+
 /// `supervisor.toml`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -342,6 +365,8 @@ pub struct SupervisorFile {
     pub retention: Option<RetentionTable>,
     /// How much of each job's output is kept.
     pub logs: Option<LogsTable>,
+    /// What the state's file system keeps free.
+    pub disk: Option<DiskTable>,
     /// How the supervisor speaks.
     pub log: Option<LogTable>,
     /// Absolute path of the wrapper. Default: `ffrtmp` beside the supervisor's own program.
@@ -402,6 +427,16 @@ pub struct LogsTable {
     pub keep: Option<i64>,
     /// true: older pieces are compressed with zstd. Default false.
     pub compress: Option<bool>,
+}
+
+/// `[disk]`: what the file system of the state folder keeps free, for the records of what runs.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct DiskTable {
+    /// With less free space no oneshot starts, and older pieces of logs go, the oldest first: "2%" of the file system, or
+    /// a size. "0B" for none. Default: 2 %, but no more than 512 MiB.
+    pub reserve: Option<String>,
 }
 
 /// `[log]`: how the supervisor speaks.
@@ -649,6 +684,8 @@ impl Tables for JobFile {
         ("restart.limit", fields::of::<LimitTable>),
         ("stop", fields::of::<StopTable>),
         ("timeouts", fields::of::<TimeoutsTable>),
+        ("needs[]", fields::of::<NeedTable>),
+        ("needs[].free", fields::of::<FreeTable>),
         ("schedule[]", fields::of::<ScheduleTable>),
         ("schedule[].constraints", fields::of::<ConstraintsTable>),
     ];
@@ -662,6 +699,7 @@ impl Tables for SupervisorFile {
         ("cgroup", fields::of::<CgroupTable>),
         ("retention", fields::of::<RetentionTable>),
         ("logs", fields::of::<LogsTable>),
+        ("disk", fields::of::<DiskTable>),
         ("log", fields::of::<LogTable>),
     ];
 }

@@ -8,6 +8,7 @@ use super::resolve::log;
 use super::resolve::reader::Reader;
 use super::schema::{LogLevel, SupervisorFile};
 use crate::model::cgroup::Choice;
+use crate::model::space::Reserve;
 
 /// What `supervisor.toml` came to, with every default filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub log_pieces: usize,
     /// Older pieces are compressed.
     pub log_compress: bool,
+    /// What the state's file system keeps free.
+    pub reserve: Reserve,
     /// Variables handed on to workloads, beside the built-in list.
     pub pass: Vec<String>,
     /// Which mechanism keeps the limits.
@@ -43,6 +46,7 @@ impl Default for Settings {
             log_size: 64 << 20,
             log_pieces: 3,
             log_compress: false,
+            reserve: Reserve::default(),
             pass: Vec::new(),
             cgroup: Choice::default(),
             log_level: LogLevel::default(),
@@ -64,6 +68,12 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
     let logs = file.logs.as_ref();
     let logs =
         logs.map(|logs| log::read(&mut read, ["logs.max_size", "logs.keep"], logs)).unwrap_or_default();
+    let reserve = file.disk.as_ref().and_then(|disk| disk.reserve.as_ref());
+    let path = "disk.reserve";
+    let reserve = reserve.and_then(|text| {
+        let read_it = Reserve::parse(text);
+        read_it.map_err(|error| read.unit_error(path, &error, text, "MiB", "2% or 512MiB")).ok()
+    });
     let level = read.choice("log.level", file.log.as_ref().and_then(|log| log.level.as_ref()));
     let cgroup =
         read.choice("cgroup.backend", file.cgroup.as_ref().and_then(|cgroup| cgroup.backend.as_ref()));
@@ -88,6 +98,7 @@ pub fn resolve(file: &SupervisorFile) -> (Settings, Vec<Problem>) {
         log_size: logs.max_size.map_or(default.log_size, |size| size.0),
         log_pieces: logs.keep.map_or(default.log_pieces, |keep| keep as usize),
         log_compress: logs.compress.unwrap_or(default.log_compress),
+        reserve: reserve.unwrap_or(default.reserve),
         pass,
         cgroup: cgroup.unwrap_or(default.cgroup),
         log_level: level.unwrap_or(default.log_level),
@@ -120,6 +131,10 @@ mod tests {
         assert_eq!((settings.log_size, settings.log_pieces, problems.len()), (2 << 20, 3, 0));
         let (settings, problems) = read("[logs]\ncompress = true\nkeep = 1001\n");
         assert_eq!((settings.log_compress, settings.log_pieces, problems.len()), (true, 3, 1));
+        let (settings, problems) = read("[disk]\nreserve = \"5%\"\n");
+        assert_eq!((settings.reserve, problems.len()), (Reserve::Percent(5), 0));
+        let (settings, problems) = read("[disk]\nreserve = \"much\"\n");
+        assert_eq!((settings.reserve, problems.len()), (Reserve::Usual, 1));
         let (settings, problems) = read("[reports]\nkeep = 5\n[log]\nlevel = \"debug\"\n");
         assert_eq!((settings.keep, settings.log_level, problems), (5, LogLevel::Debug, vec![]));
     }

@@ -5,6 +5,7 @@ pub mod attach;
 pub mod census;
 pub mod cgroup;
 pub mod clock;
+pub mod disk;
 pub mod exits;
 pub mod marked;
 pub mod pid_file;

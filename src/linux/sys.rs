@@ -338,6 +338,14 @@ pub fn wait_for_signal(timeout: Duration) -> bool {
     signal == libc::SIGUSR1
 }
 
+/// Gives SIGSEGV and SIGBUS their defaults, for which Rust's runtime has handlers.
+///
+/// # Errors
+/// None that a running kernel gives.
+pub fn forget_handlers() -> io::Result<()> {
+    [libc::SIGSEGV, libc::SIGBUS].into_iter().try_for_each(|number| set_disposition(number, libc::SIG_DFL))
+}
+
 /// Has the kernel reap the children of this process by itself (`SIG_IGN` for SIGCHLD, sigaction(2)), or not.
 ///
 /// # Errors

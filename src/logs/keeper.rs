@@ -21,6 +21,9 @@ use tracing::{info, warn};
 use super::compress::{Compressor, Moves, locked};
 use super::rotate::{Means, rotate, used};
 use super::{Bound, pieces};
+use crate::linux::disk;
+use crate::model::space::{Reserve, rounded};
+use crate::model::units::count;
 
 /// The shortest pause between two looks, and the first one after a silence.
 const SHORTEST: Duration = Duration::from_millis(50);
@@ -42,16 +45,18 @@ pub struct LogKeeper {
 }
 
 impl LogKeeper {
-    /// Keeps the logs (`*.log`) of a folder within a bound each: `default`, where none is known.
+    /// Keeps the logs (`*.log`) of a folder within a bound each: `default`, where none is known. Where the disk has less
+    /// free space than its reserve, older pieces go, the oldest first.
     ///
     /// # Errors
     /// No pipe or thread can be had.
-    pub fn start(folder: PathBuf, default: Bound, known: Bounds) -> io::Result<Self> {
+    pub fn start(folder: PathBuf, default: Bound, known: Bounds, reserve: Reserve) -> io::Result<Self> {
         let (woken, wake) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let bounds = Arc::new(Mutex::new(known));
         let work = Work {
             folder,
             default,
+            reserve,
             bounds: Arc::clone(&bounds),
             woken,
             sizes: HashMap::new(),
@@ -75,6 +80,15 @@ impl LogKeeper {
     }
 }
 
+impl LogKeeper {
+    /// Has it look at all logs, and at the disk, now.
+    pub fn look(&self) {
+        if let Some(wake) = &self.wake {
+            let _ = nix::unistd::write(wake, b".");
+        }
+    }
+}
+
 impl Drop for LogKeeper {
     fn drop(&mut self) {
         self.wake = None;
@@ -88,6 +102,7 @@ impl Drop for LogKeeper {
 struct Work {
     folder: PathBuf,
     default: Bound,
+    reserve: Reserve,
     bounds: Arc<Mutex<Bounds>>,
     woken: OwnedFd,
     /// The sizes of the last look.
@@ -201,8 +216,29 @@ impl Work {
         }
         self.told.retain(|path| sizes.contains_key(path));
         self.in_order.retain(|path, _| sizes.contains_key(path));
+        self.make_room(&sizes);
         self.sizes = sizes;
         look
+    }
+
+    /// Removes older pieces where the disk has less free space than its reserve.
+    fn make_room(&self, logs: &HashMap<PathBuf, u64>) {
+        let missing = disk::space(&self.folder).ok().and_then(|space| self.reserve.missing(space));
+        let Some(missing) = missing else { return };
+        let shed = {
+            let _still = locked(&self.moves);
+            pieces::shed(&logs.keys().cloned().collect::<Vec<_>>(), missing)
+        };
+        let folder = self.folder.display();
+        match shed {
+            Ok((0, _)) => {}
+            Ok((n, bytes)) => warn!(
+                "{folder}: removed {}, {}, because less than [disk] reserve was free",
+                count(n, "older piece"),
+                rounded(bytes)
+            ),
+            Err(error) => warn!("{folder}: an older piece cannot be removed to make room: {error}"),
+        }
     }
 
     /// What is older than `keep` goes, and the rest is compressed, where that is asked for.

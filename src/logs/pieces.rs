@@ -72,6 +72,29 @@ pub(super) fn trim(log: &Path, keep: usize) -> io::Result<usize> {
     Ok(MOST.saturating_sub(keep))
 }
 
+/// Removes pieces of these logs until so many bytes of the disk are free again, and gives how many pieces and bytes went:
+/// always the oldest of all, and of each log its last, so that none has a gap. Only ours go, as with [`trim`].
+pub(super) fn shed(logs: &[PathBuf], missing: u64) -> io::Result<(usize, u64)> {
+    let last = |log: &PathBuf| {
+        let n = (1..=MOST).take_while(|n| is_there(log, *n)).last()?;
+        let path = [plain(log, n), packed(log, n)].into_iter().find(|path| is_ours(path))?;
+        let meta = path.symlink_metadata().ok()?;
+        Some((meta.modified().ok()?, log.clone(), n, meta.blocks() * 512))
+    };
+    let mut lasts: Vec<_> = logs.iter().filter_map(last).collect();
+    let (mut pieces, mut bytes) = (0, 0);
+    while bytes < missing {
+        let Some(at) = (0..lasts.len()).min_by_key(|at| lasts.get(*at).map(|(time, ..)| *time)) else {
+            break;
+        };
+        let (_, log, n, size) = lasts.swap_remove(at);
+        discard(&log, n)?;
+        (pieces, bytes) = (pieces + 1, bytes + size);
+        lasts.extend(last(&log));
+    }
+    Ok((pieces, bytes))
+}
+
 /// The newest piece that is not compressed yet, and is ours.
 pub(super) fn newest_plain(log: &Path) -> Option<PathBuf> {
     let all = (1..=MOST).take_while(|n| is_there(log, *n));
@@ -132,6 +155,28 @@ mod tests {
         assert_eq!(names(folder.path()), ["a.log.1", "a.log.2", "a.log.3.zst"]);
         let texts = [plain(&log, 1), plain(&log, 2), packed(&log, 3)].map(|p| fs::read(p).expect("there"));
         assert_eq!(texts, [b"new".to_vec(), b"1".to_vec(), b"2".to_vec()]);
+    }
+
+    #[test]
+    fn for_room_the_oldest_pieces_of_all_logs_go_and_no_more_than_needed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [a, b] = ["a.log", "b.log"].map(|log| folder.path().join(log));
+        // From old to new: b.2, a.3, a.2, b.1, a.1.
+        let pieces = [packed(&b, 2), plain(&a, 3), packed(&a, 2), plain(&b, 1), plain(&a, 1)];
+        for (age, path) in (1..).zip(pieces.iter().rev()) {
+            put(path, &"x".repeat(8192));
+            let file = fs::File::options().write(true).open(path).expect("there");
+            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age * 60);
+            file.set_modified(time).expect("set");
+        }
+        let logs = [a.clone(), b.clone()];
+        assert_eq!(shed(&logs, 8193).expect("removed").0, 2);
+        assert_eq!(names(folder.path()), ["a.log.1", "a.log.2.zst", "b.log.1"]);
+        assert_eq!(shed(&logs, 1).expect("removed").0, 1);
+        assert_eq!(names(folder.path()), ["a.log.1", "b.log.1"]);
+        fs::set_permissions(plain(&b, 1), fs::Permissions::from_mode(0o644)).expect("changed");
+        assert_eq!(shed(&logs, u64::MAX).expect("removed").0, 1);
+        assert_eq!(names(folder.path()), ["b.log.1"], "somebody else has put it there");
     }
 
     #[test]

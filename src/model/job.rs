@@ -13,6 +13,7 @@ use super::process::Pid;
 use super::rlimit::{Resource, Rlimit};
 use super::schedule::{self, Boundary, Window};
 use super::signal::Signal;
+use super::space::FreeSpace;
 use super::time::WallTime;
 use super::units::{ByteSize, millis};
 use super::zones::Zones;
@@ -55,6 +56,9 @@ pub struct Job {
     /// How long it may take.
     #[serde(default)]
     pub timeouts: Timeouts,
+    /// What has to be there before it starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<FreeSpace>,
 }
 
 impl Job {

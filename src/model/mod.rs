@@ -19,6 +19,7 @@ pub mod schedule;
 pub mod shortage;
 pub mod signal;
 pub mod sla;
+pub mod space;
 pub mod time;
 pub mod units;
 pub mod usage;

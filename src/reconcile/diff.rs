@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::model::constraints::{ConstraintName, Constraints};
 use crate::model::job::{Job, LogBounds, StartLimit};
 use crate::model::schedule::Window;
-use crate::model::units::format_duration;
+use crate::model::space::FreeSpace;
+use crate::model::units::{ByteSize, format_duration};
 
 /// What a change of a field asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -130,7 +131,13 @@ pub const FIELDS: &[Field] = &[
     field!("stop.send", InPlace, |job| job.stop.send, word),
     field!("stop.on_remove", InPlace, |job| job.stop.on_remove, word),
     field!("timeouts.run", InPlace, |job| job.timeouts.run, optional_duration),
+    field!("needs", InPlace, |job| &job.needs[..], needs),
 ];
+
+fn needs(needs: &[FreeSpace]) -> String {
+    let word = |need: &FreeSpace| format!("{} free on {}", ByteSize(need.at_least), need.path.display());
+    needs.iter().map(word).collect::<Vec<_>>().join(", ")
+}
 
 /// What differs between two declarations of a job.
 #[must_use]

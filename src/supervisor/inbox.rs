@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
 use super::changes::{self, RunChanged};
+use super::spaces::Answer;
 use super::watch::Notice;
 use super::writer::Outcome;
 use crate::linux::clock;
@@ -39,6 +40,8 @@ pub enum Message {
     Run(RunChanged),
     /// What became of a report.
     Written(Outcome),
+    /// A file system has told what it has free.
+    Space(Answer),
     /// Files may have changed.
     Files(Vec<Notice>),
     /// Processes came or went that an attach job may want.
@@ -57,6 +60,7 @@ pub struct Inbox {
     clock_set: AsyncFd<OwnedFd>,
     runs: UnboundedReceiver<RunChanged>,
     written: UnboundedReceiver<Outcome>,
+    spaces: UnboundedReceiver<Answer>,
     files: Receiver<Notice>,
 }
 
@@ -67,6 +71,8 @@ pub struct Senders {
     pub runs: UnboundedSender<RunChanged>,
     /// Of the thread that writes reports.
     pub written: UnboundedSender<Outcome>,
+    /// Of threads that ask file systems. No more than one for each path is under way.
+    pub spaces: UnboundedSender<Answer>,
     /// Of inotify. Where it is full, one hint more says nothing new.
     pub files: Sender<Notice>,
 }
@@ -79,6 +85,7 @@ impl Inbox {
     pub fn open() -> anyhow::Result<(Self, Senders)> {
         let (runs, of_runs) = unbounded_channel();
         let (written, of_writer) = unbounded_channel();
+        let (spaces, of_disks) = unbounded_channel();
         let (files, of_files) = channel(MAX_HINTS);
         let clock_set = clock::tells_when_set().and_then(changes::readable);
         let inbox = Self {
@@ -90,9 +97,10 @@ impl Inbox {
             clock_set: clock_set.context("cannot have the kernel tell when the wall clock is set")?,
             runs: of_runs,
             written: of_writer,
+            spaces: of_disks,
             files: of_files,
         };
-        Ok((inbox, Senders { runs, written, files }))
+        Ok((inbox, Senders { runs, written, spaces, files }))
     }
 
     /// Waits until a source has something, for `patience` at most. Gives what all of them have, up to
@@ -104,7 +112,7 @@ impl Inbox {
         let mut processes = pin!(processes);
         let mut clock_set = pin!(was_set(&self.clock_set));
         let mut messages = Vec::new();
-        let (mut runs, mut written, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut runs, mut written, mut spaces, mut files) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         poll_fn(|cx| {
             let signals = [
                 (&mut self.terminate, Message::Leave),
@@ -127,14 +135,20 @@ impl Inbox {
             // A sender is kept by whoever calls this, so none of these is ever closed.
             let _ = self.runs.poll_recv_many(cx, &mut runs, BUDGET);
             let _ = self.written.poll_recv_many(cx, &mut written, BUDGET);
+            let _ = self.spaces.poll_recv_many(cx, &mut spaces, BUDGET);
             let _ = self.files.poll_recv_many(cx, &mut files, MAX_HINTS);
             let late = sleep.as_mut().poll(cx).is_ready();
-            let none = messages.is_empty() && runs.is_empty() && written.is_empty() && files.is_empty();
+            let none = messages.is_empty()
+                && runs.is_empty()
+                && written.is_empty()
+                && spaces.is_empty()
+                && files.is_empty();
             if none && !late { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
         messages.extend(runs.into_iter().map(Message::Run));
         messages.extend(written.into_iter().map(Message::Written));
+        messages.extend(spaces.into_iter().map(Message::Space));
         if files.len() == MAX_HINTS {
             // There may have been more, for which there was no room.
             files = vec![Notice::Everything];

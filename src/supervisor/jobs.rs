@@ -8,6 +8,7 @@ use super::agenda::Agenda;
 use super::run::Run;
 use crate::model::ids::JobId;
 use crate::model::process::ProcessIdentity;
+use crate::model::space::NoSpace;
 use crate::model::time::BootTime;
 
 /// All jobs of which something is tracked.
@@ -33,6 +34,8 @@ pub struct Tracked {
     failing: Option<String>,
     /// What was said last of why an attach job waits.
     waits: Option<String>,
+    /// The space that it waits for, as it was told.
+    no_space: Option<NoSpace>,
     /// What runs of it is not known: its records cannot be read.
     opaque: bool,
 }
@@ -71,6 +74,19 @@ impl Tracked {
     pub fn is_new_wait(&mut self, waits: &str) -> bool {
         let news = self.waits.as_deref() != Some(waits);
         self.waits = Some(waits.to_owned());
+        news
+    }
+
+    /// Whether it waits for other free space than was told last: then it is to be told. `None`: it waits for none.
+    pub fn is_new_lack(&mut self, why: Option<&NoSpace>) -> bool {
+        let Some(why) = why else {
+            self.no_space = None;
+            return false;
+        };
+        let news = !self.no_space.as_ref().is_some_and(|known| known.is_as(why));
+        if news {
+            self.no_space = Some(why.clone());
+        }
         news
     }
 

@@ -9,12 +9,15 @@ use crate::config::settings::Settings;
 use crate::logs::Bound;
 use crate::logs::keeper::{Bounds, LogKeeper};
 use crate::model::job::LogBounds;
+use crate::model::space::Reserve;
 use crate::runs::record::Spec;
 
 /// The logs of jobs.
 pub struct KeptLogs {
     /// What `supervisor.toml` says.
     default: Bound,
+    /// The free space that is left to others.
+    reserve: Reserve,
     /// `None`: what runs is not known yet, or no thread can be had.
     keeper: Option<LogKeeper>,
 }
@@ -23,17 +26,24 @@ impl KeptLogs {
     /// Nothing is kept within anything yet.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        let Settings { log_size, log_pieces, log_compress, .. } = *settings;
+        let Settings { log_size, log_pieces, log_compress, reserve, .. } = *settings;
         let default = Bound { max_size: log_size, keep: log_pieces, compress: log_compress };
-        Self { default, keeper: None }
+        Self { default, reserve, keeper: None }
     }
 
     /// Has the logs of a folder kept within their bounds from now on; `known`: what runs already.
     pub fn start<'a>(&mut self, folder: PathBuf, known: impl Iterator<Item = &'a Spec>) {
         let known: Bounds = known.filter_map(|spec| Some((spec.log.clone(), self.bound_of(spec)?))).collect();
-        let started = LogKeeper::start(folder, self.default, known);
+        let started = LogKeeper::start(folder, self.default, known, self.reserve);
         let started = started.inspect_err(|error| warn!("cannot keep logs within their bounds: {error}"));
         self.keeper = started.ok();
+    }
+
+    /// Has all logs looked at now.
+    pub fn look(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.look();
+        }
     }
 
     /// Tells how much of a run's log is kept from now on.

@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
+use super::copied;
 use crate::config::paths::Layout;
 use crate::linux::cgroup;
 use crate::linux::exits::{ExitWatch, Seen};
 use crate::linux::process::{self, PidFd};
 use crate::model::exit::{Ended, LostCause, Stage, StartError};
 use crate::model::ids::{JobId, RunId};
-use crate::model::process::ProcessIdentity;
 use crate::model::report::{Report, Usage};
 use crate::model::time::Moment;
 use crate::reconcile::plan::{Observed, Phase, StopAsked};
@@ -99,7 +99,7 @@ pub enum LookError {
 /// Nothing can be said of it.
 pub fn look(dir: &RunDir, now: Moment) -> Result<Snapshot, LookError> {
     let wrapper_lives = dir.wrapper_lives()?;
-    let spec = match dir.spec() {
+    let mut spec = match dir.spec() {
         Ok(Some(spec)) => spec,
         Ok(None) if wrapper_lives => return Err(LookError::Io(io::Error::other("the run is being made"))),
         Ok(None) => return Err(LookError::NeverBegan),
@@ -107,6 +107,12 @@ pub fn look(dir: &RunDir, now: Moment) -> Result<Snapshot, LookError> {
         Err(error) if error.is_damage() => return Err(LookError::Damaged(error)),
         Err(error) => return Err(unreadable(error)),
     };
+    // `<state>/runs/<job>/<run>`. What lives in the cgroup of a copied record is another supervisor's.
+    if let Some(state) = dir.path.ancestors().nth(3)
+        && copied::origin(&spec, state).is_some()
+    {
+        spec.cgroup = None;
+    }
     let mut damage = Vec::new();
     let started = readable(dir.started(), &mut damage)?;
     let start_damaged = !damage.is_empty();
@@ -130,7 +136,7 @@ pub fn look_begun(dir: &RunDir, spec: &Spec) -> Option<Snapshot> {
     // This very process has written the record, and it holds the lock as long as it lives. As long as the workload lives,
     // there is no record of its end.
     let wrapper = PidFd::open(&started.wrapper).ok().flatten()?;
-    let workload = open_living(&started.process).ok().flatten()?;
+    let workload = PidFd::open_living(&started.process).ok().flatten()?;
     let status = RunStatus::Running { wrapper, workload };
     Some(Snapshot { spec: spec.clone(), started: Some(started), stopping: None, status, damage: Vec::new() })
 }
@@ -186,7 +192,7 @@ fn stand(
             return Ok(RunStatus::Starting);
         };
         let wrapper = PidFd::open(&started.wrapper)?;
-        return Ok(match (exited, open_living(&started.process)?, wrapper) {
+        return Ok(match (exited, PidFd::open_living(&started.process)?, wrapper) {
             (None, Some(workload), Some(wrapper)) => RunStatus::Running { wrapper, workload },
             (_, _, wrapper) => RunStatus::Ending { wrapper },
         });
@@ -238,14 +244,6 @@ pub fn cannot_be_recorded(dir: &RunDir) -> Option<String> {
         Err(errno) => format!("{}: {errno}", dir.path.display()),
     };
     Some(format!("ended, cannot be recorded: {why}; its wrapper goes on trying"))
-}
-
-/// The process, if it lives; a zombie does not.
-fn open_living(process: &ProcessIdentity) -> io::Result<Option<PidFd>> {
-    match PidFd::open(process)? {
-        Some(fd) if !fd.has_exited()? => Ok(Some(fd)),
-        _ => Ok(None),
-    }
 }
 
 impl Snapshot {

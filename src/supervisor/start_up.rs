@@ -15,11 +15,13 @@ use super::inbox::Inbox;
 use super::kept_logs::KeptLogs;
 use super::notify::Manager;
 use super::reporter::Reporter;
+use super::reserve::Reserve;
 use super::resync::RESYNC;
+use super::spaces::Spaces;
 use super::upgrade::{self, Program};
 use super::watch::Watch;
 use super::writer::Writer;
-use super::{folders, lock};
+use super::{copied, folders, lock};
 use crate::abort::{self, Point};
 use crate::config::paths::Layout;
 use crate::config::settings::Settings;
@@ -54,6 +56,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     // Before anything of ours can get the number of the descriptor.
     let lock = lock::take(&layout.lock(), upgrade::handed_lock())?;
     abort::at(Point::StateLocked);
+    copied::refuse(&layout)?;
     durable::sweep(&layout.run);
     let program = Program::of_this_process().context("cannot tell which program this is")?;
     let host = Host::open(&layout, &settings, &wrapper, cgroup_parent.as_deref())?;
@@ -80,7 +83,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             senders.runs.clone(),
         );
         let manager = Manager::from_environment(clock::boot());
-        let daemon = Daemon::new(Declared::new(layout), watch, manager, program, executor);
+        let spaces = Spaces::new(senders.spaces.clone());
+        let reserve = Reserve::new(layout.state.clone(), settings.reserve);
+        let declared = Declared::new(layout);
+        let daemon = Daemon::new(declared, watch, spaces, reserve, manager, program, executor);
         // `senders` lives as long as the loop, so no source is ever closed.
         daemon.serve(inbox).await
     })

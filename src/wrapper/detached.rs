@@ -166,7 +166,8 @@ fn own_session() -> io::Result<()> {
 /// Starts the workload, and records that it runs before its first instruction.
 fn start(run: &RunDir, spec: &Spec, exec: &Exec, null: &OwnedFd) -> Result<Child, StartError> {
     if let Some(soft) = spec.open_files
-        && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Ok((now, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && now != soft.min(hard)
     {
         // Lowering it cannot fail, and programs that use select(2) break on what the supervisor needs.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard);

@@ -35,13 +35,15 @@ fn serve(socket_fd: RawFd) -> io::Result<()> {
     let null = detached::detach(&mut [socket.as_raw_fd(), socket.as_raw_fd()])?;
     // What is sent to the supervisor's session and group is not for us. (Fails only for a process that leads one.)
     let _ = nix::unistd::setsid();
-    // How a wrapper ends is told by its records.
-    sys::leave_children_to_the_kernel(true)?;
     let alone = SingleThreaded::prove()?;
     let mut title = Title::of_this_process()?;
     // Read once, for all.
     process::boot_id()?;
+    // Rust's own handlers say on standard error that the stack is full; there is nobody to hear it.
+    sys::forget_handlers()?;
     spawn::warm_up();
+    // How a wrapper ends is told by its records.
+    sys::leave_children_to_the_kernel(true)?;
     abort::at(Point::NurseryBegun);
     let mut path = [0; MAX_PATH];
     while let Some((length, [lock, ready])) = sys::receive_with(socket.as_fd(), &mut path)? {

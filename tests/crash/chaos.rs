@@ -32,6 +32,9 @@ const POINT: u64 = 4;
 /// Complaints that are told with all that is known of them.
 const TOLD: usize = 8;
 
+/// What the first start leaves open: the nursery's socket, and its pidfd.
+const OF_NURSERY: usize = 2;
+
 /// SplitMix64, which needs no more than a number: the same decisions for the same seed for ever.
 struct Random(u64);
 
@@ -133,7 +136,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
 struct Outcome {
     seed: u64,
     took: u64,
-    /// Open descriptors of a supervisor without a job.
+    /// Open descriptors of a supervisor without a job, and with a nursery.
     idle: usize,
     /// And of the last one, after all jobs were removed.
     descriptors: usize,
@@ -205,7 +208,7 @@ impl Chaos {
         self.stage.put_text(&barrier, "not TOML at all");
         self.stage.until("the first supervisor", |stage| stage.said("barrier.toml:1:") > 0);
         fs::remove_file(barrier).expect("removed");
-        let idle = descriptors(self.stage.pid().unwrap_or(0));
+        let idle = descriptors(self.stage.pid().unwrap_or(0)) + OF_NURSERY;
         self.stage.kill();
         for at in 0..self.jobs.len() {
             self.put(at);

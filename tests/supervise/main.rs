@@ -10,7 +10,9 @@ mod wait;
 
 mod attach;
 mod attributes;
+mod calls;
 mod commands;
+mod copies;
 mod edits;
 mod exits;
 mod faults;
@@ -27,6 +29,7 @@ mod restarts;
 mod rlimits;
 mod schedule;
 mod security;
+mod space;
 mod stops;
 mod storm;
 mod takeover;

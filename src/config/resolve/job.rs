@@ -39,6 +39,7 @@ pub(super) fn finish(id: JobId, layer: Layer) -> Option<Declared> {
         restart: layer.restart.finish(lifecycle),
         stop: layer.stop.finish(&workload),
         timeouts: layer.timeouts,
+        needs: layer.needs.unwrap_or_default(),
         workload,
     };
     Some(Declared { job, enabled: layer.enabled.unwrap_or(true) })

@@ -8,11 +8,12 @@ use super::restart::{self, RestartLayer};
 use super::schedule::{self, WindowLayer};
 use super::shared::merge;
 use super::stop::{self, StopLayer};
-use super::{attach, constraints, timeouts};
+use super::{attach, constraints, needs, timeouts};
 use crate::config::problem::{At, KeyPath, Problem};
 use crate::config::schema::{FileKind, JobFile};
 use crate::model::constraints::Constraints;
 use crate::model::job::{Attach, Intent, Lifecycle, Timeouts};
+use crate::model::space::FreeSpace;
 
 /// A file's values, typed and checked one by one. What the file does not say is `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -35,6 +36,7 @@ pub struct Layer {
     pub(super) restart: RestartLayer,
     pub(super) stop: StopLayer,
     pub(super) timeouts: Timeouts,
+    pub(super) needs: Option<Vec<FreeSpace>>,
 }
 
 /// Reads the values of a job file or profile, one by one.
@@ -83,6 +85,7 @@ fn read_file(read: &mut Reader, file: &JobFile) -> Layer {
         restart: restart::read(read, &file.restart.clone().unwrap_or_default()),
         stop: stop::read(read, &file.stop.clone().unwrap_or_default()),
         timeouts: timeouts::read(read, &file.timeouts.clone().unwrap_or_default()),
+        needs: file.needs.as_ref().map(|tables| needs::read(read, tables)),
     }
 }
 
@@ -105,6 +108,7 @@ pub fn overlay(base: Layer, over: Layer) -> Layer {
         restart: restart::overlay(base.restart, over.restart),
         stop: stop::overlay(base.stop, over.stop),
         timeouts: timeouts::overlay(base.timeouts, over.timeouts),
+        needs: over.needs.or(base.needs),
     }
 }
 

@@ -10,6 +10,7 @@ mod exec;
 mod job;
 pub(super) mod layer;
 pub(super) mod log;
+mod needs;
 pub(super) mod reader;
 mod restart;
 mod rlimits;

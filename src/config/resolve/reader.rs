@@ -159,7 +159,7 @@ impl Reader {
         Some(size)
     }
 
-    pub(super) fn unit_error(
+    pub(in crate::config) fn unit_error(
         &mut self,
         path: &'static str,
         error: &UnitError,

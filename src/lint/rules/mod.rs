@@ -60,6 +60,7 @@ rules! {
     gst_no_eos
     gst_stop_signal
     incomplete_limit
+    incomplete_need
     input_from_stdin
     instance_outside_template
     limit_never_reached
@@ -109,6 +110,7 @@ rules! {
     timeout_of_continuous
     too_large
     too_many_instances
+    too_many_needs
     too_many_problems
     too_many_windows
     unknown_key

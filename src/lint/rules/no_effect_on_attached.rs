@@ -31,9 +31,12 @@ fn check(context: &Context<'_>, problems: &mut Vec<Problem>) {
         return;
     }
     let stop = file.stop.as_ref().is_some_and(|stop| stop.signal.is_some() || stop.timeout.is_some());
-    for (present, key) in
-        [(file.restart.is_some(), "restart"), (stop, "stop"), (file.timeouts.is_some(), "timeouts")]
-    {
+    for (present, key) in [
+        (file.restart.is_some(), "restart"),
+        (stop, "stop"),
+        (file.timeouts.is_some(), "timeouts"),
+        (file.needs.is_some(), "needs"),
+    ] {
         if present {
             let message = format!("[{key}] does nothing here: an attached workload is only observed");
             let help = "remove it, or let the job start the workload, with [exec]";

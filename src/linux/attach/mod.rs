@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use self::place::MOVE;
 use super::cgroup::systemd::units;
 use super::cgroup::{self, Before, Tree};
 use super::clock;
@@ -21,9 +22,6 @@ use crate::model::attached::{Attached, Place, Unit};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, ConstraintName, ConstraintStatus, Constraints, in_force, merge};
 use crate::model::process::{Pid, ProcessIdentity};
-
-/// What to do about a cgroup that is shared.
-const MOVE: &str = "set attach.move = true to have it moved into one of its own";
 
 /// Looks at a process, and changes nothing about it: where its limits are to be kept, and what it and its
 /// descendants have now. With `relocate`, a process that shares its cgroup is to be moved into one that is

@@ -5,7 +5,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::MOVE;
 use crate::linux::cgroup::mounts::{Hierarchy, Mounts};
 use crate::linux::cgroup::systemd::units;
 use crate::linux::cgroup::{self, Tree, files, v2};
@@ -14,6 +13,9 @@ use crate::model::attached::{Home, Place, Unit};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::Backend;
 use crate::model::process::{Pid, ProcessIdentity};
+
+/// What to do about a cgroup that is shared.
+pub(super) const MOVE: &str = "set attach.move = true to have it moved into one of its own";
 
 /// What became of a process that cannot be taken over because it is not there.
 pub(super) fn gone(process: &ProcessIdentity) -> io::Error {

@@ -27,6 +27,7 @@ impl Daemon {
         if let Err(error) = self.executor.check_claim() {
             error!("{error}");
         }
+        self.look_at_disk();
         let now = clock::now();
         let scan = self.declared.scan(now);
         self.executor.resync_mut().rescanned(now.boot);
@@ -116,7 +117,11 @@ impl Daemon {
         for rule in rules {
             let all = matches!(self.declared.wanted(&rule), Wanted::Run(job) if job.attach().is_some_and(|a| a.all));
             if all {
-                matches(&self.seeker, &rule).iter().for_each(|id| jobs.mark(id));
+                let mut runs = matches(&self.seeker, &rule);
+                // Those that have ended, too: that nothing is wanted of them any more may be new.
+                let ended = |id: &&JobId| !jobs.run(id).is_some_and(Run::is_live);
+                runs.extend(jobs.instances(rule.stem()).filter(ended).cloned());
+                runs.iter().for_each(|id| jobs.mark(id));
             }
             jobs.mark(&rule);
         }

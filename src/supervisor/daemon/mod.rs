@@ -14,7 +14,9 @@ use super::agenda::{Agenda, Place};
 use super::declared::Declared;
 use super::execute::Executor;
 use super::notify::Manager;
+use super::reserve::Reserve;
 use super::seek::Seeker;
+use super::spaces::Spaces;
 use super::upgrade::Program;
 use super::watch::Watch;
 
@@ -26,6 +28,10 @@ pub struct Daemon {
     seeker: Seeker,
     /// A job was planned since the seeker was told who is governed: it may be others by now.
     planned: bool,
+    /// What the file systems have free that jobs name.
+    spaces: Spaces,
+    /// What the state's own has.
+    reserve: Reserve,
     manager: Option<Manager>,
     /// The service manager is told that all is read once the agenda is past this.
     ready_at: Place,
@@ -40,6 +46,8 @@ impl Daemon {
     pub fn new(
         declared: Declared,
         watch: Watch,
+        spaces: Spaces,
+        reserve: Reserve,
         manager: Option<Manager>,
         program: Program,
         executor: Executor,
@@ -49,6 +57,8 @@ impl Daemon {
             watch,
             seeker: Seeker::new(),
             planned: true,
+            spaces,
+            reserve,
             manager,
             ready_at: Agenda::default().end(),
             program,

@@ -101,6 +101,10 @@ impl Daemon {
                 self.executor.look_again(&job, Some(&run), refused);
             }
             Message::Written(outcome) => self.executor.written(outcome),
+            Message::Space(answer) => {
+                let waiting = self.spaces.answered(answer, clock::boot());
+                waiting.iter().for_each(|job| self.executor.jobs_mut().mark(job));
+            }
             Message::Files(notices) => self.noticed(notices),
             Message::Processes => self.seek(),
             Message::ClockSet => self.mark_scheduled(),

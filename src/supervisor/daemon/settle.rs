@@ -1,5 +1,6 @@
 //! Planning jobs, and having the plans executed.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{error, warn};
@@ -7,7 +8,11 @@ use tracing::{error, warn};
 use super::Daemon;
 use crate::linux::clock;
 use crate::model::ids::JobId;
+use crate::model::job::Lifecycle;
 use crate::model::process::ProcessIdentity;
+use crate::model::space::{NoSpace, Space};
+use crate::model::time::BootTime;
+use crate::reconcile::gates::space;
 use crate::reconcile::plan::{Action, Wanted, plan};
 use crate::supervisor::alarms::TRY_AGAIN;
 use crate::supervisor::declared::CONFIRM_DELETION;
@@ -77,6 +82,10 @@ impl Daemon {
             if run.is_some_and(Run::gives_no_event) {
                 wake = Some(now + LOOK_AGAIN);
             }
+            if self.waits_for_space(job, &plan.actions, now) {
+                plan.actions.retain(|action| !action.is_start());
+                wake = Some(wake.map_or(now + TRY_AGAIN, |wake| wake.min(now + TRY_AGAIN)));
+            }
             if plan.actions.is_empty() {
                 self.executor.update_next_start(job, plan.outlook);
                 break;
@@ -103,6 +112,38 @@ impl Daemon {
         if wake.is_none() && idle && self.wanted(job) == Wanted::Gone {
             self.executor.forget_job(job);
         }
+    }
+
+    /// Whether a job that is about to start waits for free space, which is told once.
+    fn waits_for_space(&mut self, job: &JobId, actions: &[Action], now: BootTime) -> bool {
+        let starts = |action: &Action| match action {
+            Action::Start { job, .. } => Some(Arc::clone(job)),
+            _ => None,
+        };
+        let Some(declared) = actions.iter().find_map(starts) else { return false };
+        let space = if declared.lifecycle == Lifecycle::Oneshot { self.look_at_disk() } else { None };
+        let state = (self.reserve.state(), space);
+        let why = space::shut(&declared, self.reserve.kept(), state, |path| self.spaces.read(path, job, now));
+        if let Some(NoSpace::Silent { since, .. }) = &why
+            && *since < TRY_AGAIN
+        {
+            // It is being asked, which takes no time where all is well.
+            return true;
+        }
+        let is_new = self.executor.jobs_mut().entry(job).is_new_lack(why.as_ref());
+        if let Some(why) = why.as_ref().filter(|_| is_new) {
+            warn!(job = %job, "waits {why}");
+        }
+        why.is_some()
+    }
+
+    /// What the state's file system has. Where it is low, older pieces of logs have to go.
+    pub(super) fn look_at_disk(&mut self) -> Option<Space> {
+        let space = self.reserve.look()?;
+        if self.reserve.is_low() {
+            self.executor.look_at_logs();
+        }
+        Some(space)
     }
 
     /// What is wanted of a job. Why it waits for its process is said once.

@@ -127,7 +127,10 @@ impl Executor {
 
     /// Forgets a run whose process had ended before it was taken over, as if it had never been.
     fn drop_uncertain(&mut self, job: &JobId) {
-        let Some(run) = self.jobs.take_run(job) else { return };
+        let Some(mut run) = self.jobs.take_run(job) else { return };
+        if let Some(before) = run.before.take() {
+            self.jobs.put_run(job, *before);
+        }
         // What was made for it, and what it may have left behind.
         run.close_cgroup();
         if let Some(process) = &run.seen.target {

@@ -149,6 +149,11 @@ impl Executor {
         self.logs.start(self.host.layout().logs(), self.jobs.runs().map(|(_, run)| &run.spec));
     }
 
+    /// Has them looked at now, since there is little room.
+    pub fn look_at_logs(&self) {
+        self.logs.look();
+    }
+
     /// Waits for our children that have ended.
     pub fn reap(&mut self) {
         self.reaper.reap();

@@ -33,7 +33,8 @@ use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 
 use self::dbus::{Connection, Error, Object, Peer};
 use super::mounts::Mounts;
-use super::{Request, Unavailable, v2};
+use super::request::{Request, Unavailable};
+use super::v2;
 use crate::model::constraints::Backend;
 
 /// Everything together may take so long. A start must not hang on a bus that does.

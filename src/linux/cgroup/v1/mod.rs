@@ -7,7 +7,11 @@
 //! Directories are made and removed here, and not by the crate cgroups-rs, which the limits go through:
 //! it makes missing parents, fills the cpusets of cgroups that are not ours, and sleeps while it removes.
 
+mod interface;
 mod limits;
+mod status;
+mod value;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,8 +21,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 pub use self::limits::{apply, originals, read_back, restore};
+use super::common::Before;
+use super::files;
+use super::folders::{escape, make, remove_dir, sweep};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Before, Request, Unavailable, escape, files, make, remove_dir, sweep};
+use super::request::{Request, Unavailable};
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::Constraints;
 

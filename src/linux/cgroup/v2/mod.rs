@@ -4,15 +4,21 @@
 //! `cgroup.subtree_control` when it stops the unit, and limits right below it would vanish with that.
 //! Nothing above the unit is touched. Rests on cgroups(7) and Documentation/admin-guide/cgroup-v2.rst.
 
-pub(super) mod limits;
+mod limits;
+mod status;
+mod value;
+mod write;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use self::limits::{apply, originals, read_back, restore};
+use super::common::Before;
+use super::files;
+use super::folders::{escape, make, remove_dir, sweep};
 use super::mounts::{Hierarchy, Mounts};
-use super::{Before, Request, Unavailable, escape, files, make, remove_dir, sweep};
+use super::request::{Request, Unavailable};
 use crate::linux::sys;
 use crate::model::cgroup::{Cgroup, Controller};
 use crate::model::constraints::{Backend, Constraints};
