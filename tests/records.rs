@@ -334,8 +334,8 @@ fn what_came_later_has_its_default_where_a_record_lacks_it() {
     assert_kept("oldest/spec.json", &spec);
     assert_eq!((spec.open_files, spec.cgroup, spec.released), (None, None, false));
     assert_eq!((spec.limits, spec.history, spec.attached), (Vec::new(), StartHistory::default(), None));
-    assert_eq!((spec.job.constraints, spec.job.schedule), (Constraints::default(), Vec::new()));
-    assert_eq!((spec.job.timeouts, spec.job.active), (Timeouts::default(), None));
+    assert_eq!((&spec.job.constraints, &spec.job.schedule), (&Constraints::default(), &Vec::new()));
+    assert_eq!((&spec.job.timeouts, spec.job.active), (&Timeouts::default(), None));
     let started = started("oldest/started.json");
     assert_kept("oldest/started.json", &started);
     assert_eq!((started.process.pid, started.baseline), (pid(344), None));

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ffrtmp::linux::cgroup::mounts::Mounts;
@@ -96,7 +97,7 @@ impl Place {
             run_id: RunId::new(1_700_000_000_000, 7),
             boot_id: process::boot_id().expect("proc"),
             created: clock::now(),
-            job,
+            job: job.into(),
             environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
             log: dir.path().join("logs/job.log"),
             history: StartHistory::default(),
@@ -115,7 +116,7 @@ impl Place {
     }
 
     fn exec(&mut self) -> &mut Exec {
-        match &mut self.spec.job.workload {
+        match &mut Arc::make_mut(&mut self.spec.job).workload {
             Workload::Exec(exec) => exec,
             Workload::Attach(_) => panic!("the tests start their workloads"),
         }
@@ -461,7 +462,7 @@ fn signals_are_as_a_program_expects_them() {
 #[test]
 fn priorities_are_in_force_before_the_first_instruction() {
     let mut place = Place::new(&["cut", "-d ", "-f19", "/proc/self/stat"]);
-    place.spec.job.constraints =
+    Arc::make_mut(&mut place.spec.job).constraints =
         Constraints { nice: Some(7), oom_score_adj: Some(300), ..Default::default() };
     let mut run = place.start();
     run.wait();
@@ -477,7 +478,7 @@ fn priorities_are_in_force_before_the_first_instruction() {
         ]
     );
     let mut place = Place::new(&["cat", "/proc/self/oom_score_adj"]);
-    place.spec.job.constraints.oom_score_adj = Some(300);
+    Arc::make_mut(&mut place.spec.job).constraints.oom_score_adj = Some(300);
     place.finish();
     assert_eq!(place.log(), "300\n");
 }
@@ -493,7 +494,7 @@ fn own_cpus() -> CpuSet {
 fn cpus_and_io_class_are_in_force_before_the_first_instruction() {
     let last = own_cpus().iter().last().expect("a CPU").to_string();
     let mut place = Place::shell("grep Cpus_allowed_list /proc/$$/status; ionice -p $$");
-    place.spec.job.constraints = Constraints {
+    Arc::make_mut(&mut place.spec.job).constraints = Constraints {
         cpus: Some(CpuSet::parse(&last).expect("a list")),
         io_class: Some(IoClass::BestEffort(6)),
         ..Default::default()
@@ -538,21 +539,22 @@ fn without_a_constraint_nothing_of_the_supervisors_own_io_class_is_inherited() {
 fn cpus_that_are_not_there_are_told_or_strictly_refused() {
     let own = own_cpus();
     let mut place = Place::shell("grep Cpus_allowed_list /proc/$$/status");
-    place.spec.job.constraints.cpus = Some(CpuSet::parse(&format!("{own},9999")).expect("a list"));
+    Arc::make_mut(&mut place.spec.job).constraints.cpus =
+        Some(CpuSet::parse(&format!("{own},9999")).expect("a list"));
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
     let [status] = &run.started().constraints[..] else { panic!("one status") };
     assert_eq!((status.applied, status.actual.as_deref()), (false, Some(own.to_string().as_str())));
     assert!(status.reason.as_deref().is_some_and(|reason| reason.contains("CPU 9999")), "{status:?}");
 
-    place.spec.job.constraints.cpus = Some(CpuSet::parse("9999").expect("a list"));
+    Arc::make_mut(&mut place.spec.job).constraints.cpus = Some(CpuSet::parse("9999").expect("a list"));
     place.spec.run_id = RunId::new(2, 2);
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
     let [status] = &run.started().constraints[..] else { panic!("one status") };
     assert!(status.reason.as_deref().is_some_and(|reason| reason.contains("cpus to 9999")), "{status:?}");
 
-    place.spec.job.constraints.strict = true;
+    Arc::make_mut(&mut place.spec.job).constraints.strict = true;
     place.spec.run_id = RunId::new(3, 3);
     let error = place.refused();
     assert_eq!(error.stage, Stage::Constraint);
@@ -574,7 +576,8 @@ fn limits_hold_before_the_first_instruction_and_are_read_back_of_another_user_to
             (Resource::Core, limit(0, 0)),
             (Resource::Cpu, limit(60, 65)),
         ]);
-        place.spec.job.constraints = Constraints { nice: Some(3), strict: true, ..Default::default() };
+        Arc::make_mut(&mut place.spec.job).constraints =
+            Constraints { nice: Some(3), strict: true, ..Default::default() };
         let mut run = place.start();
         assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
         assert_eq!(place.log(), "200\n300\n0\n60\n65\n", "{user:?}");
@@ -611,7 +614,7 @@ fn a_limit_that_is_too_high_is_told_and_gets_as_near_as_it_may_or_is_strictly_re
     assert!(reason.starts_with("Cannot raise rlimits.nofile to 1073741824"), "{reason}");
     assert!(reason.contains(&format!("using {hard}")) && reason.contains("CAP_SYS_RESOURCE"), "{reason}");
 
-    place.spec.job.constraints.strict = true;
+    Arc::make_mut(&mut place.spec.job).constraints.strict = true;
     place.spec.run_id = RunId::new(2, 2);
     let error = place.refused();
     assert_eq!(error.stage, Stage::Constraint);
@@ -643,7 +646,7 @@ fn a_user_with_too_many_processes_is_told_of_the_limit() {
 fn what_the_kernel_refuses_is_told_and_does_not_stop_the_job() {
     // Whether this is refused depends on privileges; what is told has to be what is so.
     let mut place = Place::shell("cut -d' ' -f19 /proc/self/stat; cat /proc/self/oom_score_adj");
-    place.spec.job.constraints =
+    Arc::make_mut(&mut place.spec.job).constraints =
         Constraints { nice: Some(-5), oom_score_adj: Some(-900), ..Default::default() };
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
@@ -661,7 +664,7 @@ fn what_the_kernel_refuses_is_told_and_does_not_stop_the_job() {
 #[test]
 fn a_limit_without_a_cgroup_is_reported_or_strictly_refused() {
     let mut place = Place::shell("exit 0");
-    place.spec.job.constraints.cpu = Some(CpuLimit::Quota(200));
+    Arc::make_mut(&mut place.spec.job).constraints.cpu = Some(CpuLimit::Quota(200));
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
     let [status] = &run.started().constraints[..] else { panic!("one status") };
@@ -671,7 +674,7 @@ fn a_limit_without_a_cgroup_is_reported_or_strictly_refused() {
     );
     assert!(status.reason.as_deref().is_some_and(|reason| reason.contains("no cgroup")), "{status:?}");
 
-    place.spec.job.constraints.strict = true;
+    Arc::make_mut(&mut place.spec.job).constraints.strict = true;
     place.spec.run_id = RunId::new(2, 2);
     let error = place.refused();
     assert_eq!(error.stage, Stage::Constraint);
@@ -748,7 +751,7 @@ fn a_killed_wrapper_frees_its_lock_and_the_workload_lives_on() {
 #[test]
 fn the_exit_is_recorded_before_leftovers_are_waited_for() {
     let mut place = Place::shell("trap '' TERM; sleep 60 & exit 4");
-    place.spec.job.stop.timeout = Duration::from_secs(60);
+    Arc::make_mut(&mut place.spec.job).stop.timeout = Duration::from_secs(60);
     let run = place.start();
     let exited = await_some("exited.json", || run.dir.exited().expect("a good record"));
     assert_eq!(exited.ended, Ended::Waited { status: 4 << 8 });
@@ -784,7 +787,7 @@ fn leftovers_get_their_signal_then_sigkill() {
          until [ -e $READY ]; do sleep 0.02; done; exit 0",
     );
     place.spec.environment.push(("READY".into(), place.path("ready").display().to_string()));
-    place.spec.job.stop.timeout = Duration::from_secs(5);
+    Arc::make_mut(&mut place.spec.job).stop.timeout = Duration::from_secs(5);
     let mut run = place.start();
     assert_eq!(run.wait().ended, Ended::Waited { status: 0 });
     let log = place.log();
@@ -906,7 +909,7 @@ fn verdict(place: &Place, exited: &Exited) -> Verdict {
 fn version_1_tells_whose_memory_limit_was_reached() {
     let Some(version1) = Version1::new("version_1_tells_whose_memory_limit_was_reached") else { return };
     let mut place = Place::new(&["tail", "/dev/zero"]);
-    place.spec.job.constraints.memory_limit = Some(ByteSize(20 << 20));
+    Arc::make_mut(&mut place.spec.job).constraints.memory_limit = Some(ByteSize(20 << 20));
     place.spec.cgroup = Some(version1.cgroup());
     version1.limit_memory("job", "20M");
     let exited = place.finish();
@@ -952,7 +955,7 @@ fn version_1_tells_of_a_child_that_was_killed_and_of_refused_tasks() {
     );
 
     let mut place = Place::shell("sleep 60 & sleep 60 & sleep 60 & sleep 60 & wait");
-    place.spec.job.constraints.tasks_max = Some(3);
+    Arc::make_mut(&mut place.spec.job).constraints.tasks_max = Some(3);
     place.spec.cgroup = Some(version1.cgroup());
     fs::write(version1.outer[&Controller::Pids].join("job/pids.max"), "3").expect("written");
     let refused = verdict(&place, &place.finish());

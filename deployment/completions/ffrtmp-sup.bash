@@ -133,7 +133,7 @@ _ffrtmp__sup() {
             return 0
             ;;
         ffrtmp__sup__subcmd__doctor)
-            opts="-h --json --root --help"
+            opts="-h --json --clean --root --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -52,6 +52,7 @@ complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand status" -l watch -
 complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand doctor" -l root -d 'Keep everything under this folder: DIR/jobs.d, DIR/profiles.d, DIR/state, DIR/run' -r -f -a "(__fish_complete_directories)"
 complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand doctor" -l json -d 'Print one JSON document'
+complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand doctor" -l clean -d 'Remove empty cgroups that supervisors of this host left which live no more'
 complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c ffrtmp-sup -n "__fish_ffrtmp_sup_using_subcommand validate" -l kind -d 'What the files are; else told from folder and name' -r -f -a "job\t'A job'
 profile\t'A profile'

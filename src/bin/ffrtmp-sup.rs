@@ -87,10 +87,10 @@ fn run(cli: FfrtmpSup) -> anyhow::Result<u8> {
             )?;
             Ok(1)
         }
-        Command::Doctor { json } => {
+        Command::Doctor { json, clean } => {
             let layout = layout(cli.root.map(std::path::absolute).transpose().context("--root")?)?;
             let choice = settings_of(&layout)?.cgroup;
-            let all = doctor::run(&layout, choice, json, &mut io::stdout().lock())?;
+            let all = doctor::run(&layout, choice, json, clean, &mut io::stdout().lock())?;
             Ok(u8::from(!all))
         }
         Command::Validate(args) => {

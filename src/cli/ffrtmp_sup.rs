@@ -70,6 +70,9 @@ pub enum Command {
         /// Print one JSON document.
         #[arg(long)]
         json: bool,
+        /// Remove empty cgroups that supervisors of this host left which live no more.
+        #[arg(long)]
+        clean: bool,
     },
     /// Check files: jobs, profiles, supervisor.toml.
     #[command(after_long_help = help::VALIDATE)]

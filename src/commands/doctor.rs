@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::config::paths::Layout;
+use crate::linux::cgroup::leftovers::{self, Leftover};
+use crate::linux::cgroup::mounts::Mounts;
 use crate::linux::cgroup::{self, Before, Request};
 use crate::linux::priority::{self, Members};
 use crate::linux::process;
@@ -16,8 +18,12 @@ use crate::model::cgroup::{Choice, Controller};
 use crate::model::constraints::{Backend, ConstraintStatus, Constraints, CpuLimit, IoClass, in_force, merge};
 use crate::model::cpus::CpuSet;
 use crate::model::units::ByteSize;
-use crate::supervisor::cgroups::{Chosen, names};
+use crate::model::units::count;
+use crate::supervisor::cgroups::{Chosen, live_instances, names};
 use crate::supervisor::lock;
+
+/// Directories of cgroups that are shown to people.
+const MAX_SHOWN: usize = 10;
 
 /// What was found.
 #[derive(Debug, Serialize)]
@@ -35,6 +41,10 @@ struct Findings {
     constraints: Vec<ConstraintStatus>,
     /// How logs are rotated.
     logs: Logs,
+    /// Empty cgroups of supervisors that are gone.
+    leftovers: Vec<Leftover>,
+    /// How many of them were removed; null if that was not asked for.
+    removed: Option<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,12 +69,21 @@ struct Tried {
     reason: Option<String>,
 }
 
-/// Prints what the host can do. True: each constraint can be put in force.
+/// Prints what the host can do. `clean`: removes the empty cgroups of supervisors that are gone. True: each constraint can be put in force.
 ///
 /// # Errors
 /// Nothing can be printed, `/proc` cannot be read, or the mechanism that `choice` names is not there.
-pub fn run(layout: &Layout, choice: Choice, json: bool, out: &mut dyn Write) -> anyhow::Result<bool> {
-    let findings = look(layout, choice)?;
+pub fn run(
+    layout: &Layout,
+    choice: Choice,
+    json: bool,
+    clean: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<bool> {
+    let mut findings = look(layout, choice)?;
+    if clean {
+        findings.removed = Some(remove(&findings.leftovers));
+    }
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&findings)?)?;
     } else {
@@ -103,7 +122,21 @@ fn look(layout: &Layout, choice: Choice) -> anyhow::Result<Findings> {
         tried: tried.collect(),
         constraints,
         logs: logs(layout.logs()),
+        leftovers: leftovers()?,
+        removed: None,
     })
+}
+
+fn leftovers() -> io::Result<Vec<Leftover>> {
+    let below = leftovers::hierarchies(&Mounts::read()?);
+    Ok(leftovers::find(&below, live_instances))
+}
+
+/// How many are gone now. One that is in use again, or another user's, stays.
+fn remove(found: &[Leftover]) -> usize {
+    let gone =
+        |found: &Leftover| found.cgroups.saturating_sub(leftovers::remove(found).unwrap_or(found.cgroups));
+    found.iter().map(gone).sum()
 }
 
 /// Tried on a file of its own.
@@ -189,5 +222,27 @@ fn print(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
         Some(Means::Truncate) => "copied, then truncated, lines of that moment are lost (truncate)",
         None => reason.as_deref().unwrap_or_default(),
     };
-    writeln!(out, "\nLogs in {} are rotated so:\n  {told}", folder.display())
+    writeln!(out, "\nLogs in {} are rotated so:\n  {told}", folder.display())?;
+    print_leftovers(findings, out)
+}
+
+fn print_leftovers(findings: &Findings, out: &mut dyn Write) -> io::Result<()> {
+    if findings.leftovers.is_empty() {
+        return Ok(());
+    }
+    let cgroups = findings.leftovers.iter().map(|found| found.cgroups).sum();
+    let gone = count(findings.leftovers.len(), "supervisor");
+    write!(out, "\n{} of {gone} that live no more, all empty: ", count(cgroups, "cgroup"))?;
+    match findings.removed {
+        None => writeln!(out, "`ffrtmp-sup doctor --clean` removes them")?,
+        Some(removed) if removed == cgroups => writeln!(out, "removed")?,
+        Some(removed) => writeln!(out, "{removed} removed, the others are in use again or another user's")?,
+    }
+    for dir in findings.leftovers.iter().flat_map(|found| &found.dirs).take(MAX_SHOWN) {
+        writeln!(out, "  {}", dir.display())?;
+    }
+    match findings.leftovers.iter().map(|found| found.dirs.len()).sum::<usize>().saturating_sub(MAX_SHOWN) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more"),
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -219,10 +218,8 @@ fn row(layout: &Layout, desired: &DesiredState, job: &JobId, supervised: bool) -
     let live = snapshot.as_ref().filter(|_| pid.is_some()).map(|snapshot| &snapshot.spec.job);
     let schedule = match wanted {
         Wanted::Take(_, AttachTarget::Nobody) => None,
-        Wanted::Run(job) | Wanted::Take(job, _) => Scheduled::of(&job, live, clock::now()),
-        Wanted::Undecided => {
-            live.and_then(|job| Scheduled::of(&Arc::new(job.clone()), Some(job), clock::now()))
-        }
+        Wanted::Run(job) | Wanted::Take(job, _) => Scheduled::of(&job, live.map(|job| &**job), clock::now()),
+        Wanted::Undecided => live.and_then(|job| Scheduled::of(job, Some(job), clock::now())),
         Wanted::Disabled(_) | Wanted::Gone => None,
     };
     let note = match &schedule {

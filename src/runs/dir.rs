@@ -518,7 +518,7 @@ mod tests {
         second.run_id = RunId::new(1_800_000_000_000, 1);
         let (newer, _) = RunDir::create(root.path(), &second).expect("made");
         let (older, _) = RunDir::create(root.path(), &spec()).expect("made");
-        let job = spec().job.id;
+        let job = spec().job.id.clone();
         for stranger in ["lost+found", "channel@a/.hidden", "channel@a/NOT-A-RUN"] {
             fs::create_dir(root.path().join(stranger)).expect("made");
         }

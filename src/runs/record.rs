@@ -2,6 +2,7 @@
 //! fields may be added with a default, and never change their meaning.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ pub struct Spec {
     /// When it was made.
     pub created: Moment,
     /// The job as it was resolved.
-    pub job: Job,
+    pub job: Arc<Job>,
     /// The workload's whole environment.
     pub environment: Vec<(String, String)>,
     /// Where output goes, for a job whose output goes to a file.
@@ -66,13 +67,13 @@ pub struct Spec {
 impl Spec {
     /// A run of a job that is about to be made, with nothing of what only some runs have.
     #[must_use]
-    pub fn new(job: Job, run_id: RunId, boot_id: BootId, created: Moment) -> Self {
+    pub fn new(job: impl Into<Arc<Job>>, run_id: RunId, boot_id: BootId, created: Moment) -> Self {
         Self {
             version: VERSION,
             run_id,
             boot_id,
             created,
-            job,
+            job: job.into(),
             environment: Vec::new(),
             log: PathBuf::new(),
             history: StartHistory::default(),

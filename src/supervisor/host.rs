@@ -6,6 +6,7 @@ use std::io::{self, PipeReader};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 
@@ -91,10 +92,10 @@ impl Host {
 
     /// What is recorded of each new run of a job, whether its workload is started or taken over. `last`: the run before.
     #[must_use]
-    pub fn spec(&self, job: &Job, last: Option<&RunId>) -> Spec {
+    pub fn spec(&self, job: &Arc<Job>, last: Option<&RunId>) -> Spec {
         let now = clock::now();
         let log = self.layout.logs().join(format!("{}.log", job.id));
-        Spec { log, ..Spec::new(job.clone(), new_run_id(now, last), self.boot_id.clone(), now) }
+        Spec { log, ..Spec::new(Arc::clone(job), new_run_id(now, last), self.boot_id.clone(), now) }
     }
 
     /// The soft limit on open files that workloads get.

@@ -282,7 +282,7 @@ impl Snapshot {
         };
         Observed {
             id: self.spec.run_id.clone(),
-            job: Arc::new(self.spec.job.clone()),
+            job: Arc::clone(&self.spec.job),
             history: self.spec.history.clone(),
             phase,
             stop: self.stopping.as_ref().map(|stop| StopAsked {

@@ -272,7 +272,7 @@ fn describe(
             (None, Some(attached)) => attached.command.clone(),
             (None, None) => Vec::new(),
         },
-        job_id: spec.job.id,
+        job_id: spec.job.id.clone(),
         run_id: spec.run_id,
         run_dir: run.path.clone(),
     }

@@ -213,7 +213,7 @@ impl Observation {
             run_id: RunId::new(1_700_000_000_000, 7),
             boot_id: process::boot_id().expect("proc"),
             created: clock::now(),
-            job,
+            job: job.into(),
             environment: Vec::new(),
             log: place.path().join("job.log"),
             history: StartHistory::default(),

@@ -22,4 +22,5 @@ mod cgroup1 {
     mod cpu;
     mod ground;
     mod jobs;
+    mod leftovers;
 }

@@ -29,6 +29,7 @@ mod cgroup2 {
     mod ground;
     mod hosts;
     mod kernel;
+    mod leftovers;
     mod limits;
     mod oom;
     mod survives;

@@ -9,6 +9,7 @@ pub mod counters;
 mod disks;
 pub mod files;
 mod folders;
+pub mod leftovers;
 mod limits;
 mod members;
 pub mod mounts;

@@ -24,7 +24,7 @@ impl Executor {
         let known = run.spec.job.in_force();
         let before = (known != declared.in_force()).then(|| known.clone());
         run.restore()?;
-        let spec = Spec { job: (**declared).clone(), released: false, before, ..run.spec.clone() };
+        let spec = Spec { job: Arc::clone(declared), released: false, before, ..run.spec.clone() };
         run.dir.write_spec(&spec)?;
         abort::at(Point::EditRecorded);
         let before = std::mem::replace(&mut run.spec, spec).job;

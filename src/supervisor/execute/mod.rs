@@ -19,6 +19,7 @@ mod take_over;
 mod verify;
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{error, info};
@@ -272,7 +273,7 @@ impl Executor {
     }
 
     /// What is recorded of a new run of a job.
-    fn spec_of(&self, job: &Job) -> Spec {
+    fn spec_of(&self, job: &Arc<Job>) -> Spec {
         self.host.spec(job, self.jobs.run(&job.id).map(|run| &run.seen.id))
     }
 

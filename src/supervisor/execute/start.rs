@@ -64,7 +64,7 @@ impl Executor {
 
     /// Records a run and starts its wrapper; if it already failed, only records that.
     pub(super) fn begin(&mut self, spec: Spec, why: &str, failed: Option<StartError>) -> io::Result<()> {
-        let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::new(spec.job.clone()));
+        let (now, run_id, job) = (spec.created, spec.run_id.clone(), Arc::clone(&spec.job));
         let (dir, lock) = RunDir::create(&self.host.layout().runs(), &spec)
             .map_err(|error| because("cannot record a new run, so it is not started", error))?;
         abort::at(Point::SpecWritten);

@@ -27,8 +27,8 @@ use crate::model::constraints::{Backend, Constraints};
 pub const SUPERVISOR: &str = "supervisor";
 /// The cgroup of the process that keeps a unit alive which has no other.
 const HOLDER: &str = "holder";
-const WRAPPERS: &str = "wrappers";
-const JOBS: &str = "jobs";
+pub(super) const WRAPPERS: &str = "wrappers";
+pub(super) const JOBS: &str = "jobs";
 
 /// Extended attributes that systemd sets on what it has delegated (systemd.resource-control(5),
 /// `Delegate=`), as the system's manager; the second one can only be read by root.
