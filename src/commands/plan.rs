@@ -35,9 +35,13 @@ enum Kind {
     Restart,
     Stop,
     Release,
-    Wait,
+    /// After an exit.
+    #[serde(rename = "wait")]
+    StartLater,
     Scheduled,
-    Waits,
+    /// Something that it needs is not there.
+    #[serde(rename = "waits")]
+    Blocked,
     Take,
 }
 
@@ -49,15 +53,15 @@ impl Kind {
             Self::Restart => ("!", "restart"),
             Self::Stop => ("-", "stop"),
             Self::Release => ("-", "let go"),
-            Self::Wait => (" ", "start later"),
+            Self::StartLater => (" ", "start later"),
             Self::Scheduled => (" ", "scheduled"),
-            Self::Waits => (" ", "waits"),
+            Self::Blocked => (" ", "waits"),
             Self::Take => ("+", "take over"),
         }
     }
 
     fn is_change(self) -> bool {
-        !matches!(self, Self::Wait | Self::Scheduled | Self::Waits)
+        !matches!(self, Self::StartLater | Self::Scheduled | Self::Blocked)
     }
 }
 
@@ -100,10 +104,10 @@ pub fn run(
         for action in plan.actions {
             let (action, reason, changes) = match action {
                 Action::Take { process, .. } => (Kind::Take, format!("process {}", process.pid), Vec::new()),
-                Action::Refuse { why, .. } => (Kind::Waits, why, Vec::new()),
+                Action::Refuse { why, .. } => (Kind::Blocked, why, Vec::new()),
                 Action::Detach => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
                 Action::Start { why, job, .. } => match desired.no_space(&job) {
-                    Some(space) => (Kind::Waits, space.to_string(), Vec::new()),
+                    Some(space) => (Kind::Blocked, space.to_string(), Vec::new()),
                     None => (Kind::Start, why.describe().to_owned(), Vec::new()),
                 },
                 Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
@@ -129,10 +133,10 @@ pub fn run(
         }
         if let Outlook::StartsAt(at) = plan.outlook {
             let reason = format!("in {}, after an exit", format_duration(at.since(now.boot)));
-            steps.push(Step { job: job.clone(), action: Kind::Wait, reason, changes: Vec::new() });
+            steps.push(Step { job: job.clone(), action: Kind::StartLater, reason, changes: Vec::new() });
         }
         if let Some(reason) = waits.filter(|_| !live) {
-            steps.push(Step { job: job.clone(), action: Kind::Waits, reason, changes: Vec::new() });
+            steps.push(Step { job: job.clone(), action: Kind::Blocked, reason, changes: Vec::new() });
         }
         let live = observed.as_ref().filter(|run| !matches!(run.phase, Phase::Ended { .. }));
         let runs = live.is_some() || steps.len() > before;
