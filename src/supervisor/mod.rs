@@ -6,7 +6,7 @@
 //! - `daemon/` is the loop, which alone knows all parts: `serve.rs` (rounds), `settle.rs` (planning), `files.rs` (what is
 //!   declared, which processes fit), `upgrade.rs`.
 //! - `execute/` does what plans ask for, and sees what became of it: `act.rs` is the list, the others one concern each.
-//! - What it works with: `jobs.rs` (what is tracked of each job), `run.rs` (a run as it is known), `observed.rs` (run
+//! - What it works with: `jobs.rs` (what is tracked of each job), `run/` (a run as it is known), `observed.rs` (run
 //!   directories), `agenda.rs` (who is planned next), `starts.rs` (the queue of starts), `host.rs` (what each run is made
 //!   with), `reporter.rs` and `writer.rs` (reports on disk), `kept_logs.rs` (bounds of logs), `alarms.rs` (what the host
 //!   lacks), `orphans.rs` (workloads without records), `spaces.rs` and `reserve.rs` (free space), `reaper.rs` (children that ended), `attach_news.rs` (what became

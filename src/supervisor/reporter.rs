@@ -99,3 +99,52 @@ pub fn remove(job: &JobId, dir: RunDir) {
         warn!(job = %job, "a run directory cannot be removed: {error}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::config::paths::Layout;
+    use crate::runs::retention::Bounds;
+    use crate::supervisor::run::tests::starting;
+
+    const NOW: BootTime = BootTime(1_000_000_000_000);
+
+    #[test]
+    fn a_run_directory_stays_until_the_last_report_is_on_disk() {
+        let root = tempfile::tempdir().expect("a folder");
+        let layout = Layout::under(root.path());
+        let bounds = Bounds { gone_jobs: RETENTION, max_jobs: 1 };
+        let (outcomes, _heard) = unbounded_channel();
+        let writer = Writer::start(&layout, 1, bounds, outcomes).expect("a thread");
+        let mut reporter = Reporter::new(writer, NOW);
+        let (waits, mut filed) = (starting(&layout.runs()), starting(&layout.runs()));
+        let (job, id) = (waits.spec.job.id.clone(), waits.seen.id.clone());
+        let (first, second) = (waits.dir.path.clone(), filed.dir.path.clone());
+        assert!(first != second && first.exists() && second.exists());
+        filed.filed = true;
+        reporter.discard(filed);
+        assert!(!second.exists());
+        reporter.discard(waits);
+        assert!(first.exists(), "a crash now still finds what there is to report");
+        reporter.filed(&job, &id);
+        assert!(!first.exists());
+    }
+
+    #[test]
+    fn files_of_gone_jobs_are_looked_for_after_some_time_or_many_runs() {
+        let root = tempfile::tempdir().expect("a folder");
+        let layout = Layout::under(root.path());
+        let bounds = Bounds { gone_jobs: RETENTION, max_jobs: 1 };
+        let (outcomes, _heard) = unbounded_channel();
+        let writer = Writer::start(&layout, 1, bounds, outcomes).expect("a thread");
+        let mut reporter = Reporter::new(writer, NOW);
+        assert!(!reporter.retention_is_due(NOW) && reporter.retention_is_due(NOW + FIRST_RETENTION));
+        reporter.retain(NOW, None);
+        assert!(!reporter.retention_is_due(NOW + FIRST_RETENTION));
+        let job = JobId::new("a").expect("a name");
+        (0..RETAIN_AFTER).for_each(|n| reporter.filed(&job, &RunId::new(0, n as u32)));
+        assert!(reporter.retention_is_due(NOW));
+    }
+}
