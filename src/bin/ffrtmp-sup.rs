@@ -22,7 +22,7 @@ use ffrtmp::lint::{rules, validate};
 use ffrtmp::linux::clock;
 use ffrtmp::model::ids::JobId;
 use ffrtmp::model::sla::parse_since;
-use ffrtmp::supervisor::daemon;
+use ffrtmp::supervisor::start_up;
 use ffrtmp::telemetry::{self, LogFormat};
 
 /// For the static build: with musl's own allocator `validate` takes three times as long.
@@ -31,7 +31,7 @@ use ffrtmp::telemetry::{self, LogFormat};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Most bytes that are converted.
-const MOST_CONVERTED: u64 = 256 << 10;
+const MAX_CONVERTED: u64 = 256 << 10;
 
 fn main() -> ExitCode {
     let cli = FfrtmpSup::parse();
@@ -148,7 +148,7 @@ fn supervise(
             .context("cannot tell where this program is; give --wrapper")?
             .with_file_name("ffrtmp"),
     };
-    daemon::run(daemon::Options { layout, settings, wrapper, cgroup_parent })?;
+    start_up::run(start_up::Options { layout, settings, wrapper, cgroup_parent })?;
     Ok(0)
 }
 
@@ -183,17 +183,15 @@ fn convert(args: &ConvertArgs) -> anyhow::Result<u8> {
     let mut text = String::new();
     let shown = args.file.display();
     let name = if args.file.as_os_str() == "-" {
-        io::stdin().lock().take(MOST_CONVERTED).read_to_string(&mut text).context("standard input")?;
+        io::stdin().lock().take(MAX_CONVERTED).read_to_string(&mut text).context("standard input")?;
         None
     } else {
         let file = std::fs::File::open(&args.file).with_context(|| format!("cannot open {shown}"))?;
-        file.take(MOST_CONVERTED)
-            .read_to_string(&mut text)
-            .with_context(|| format!("cannot read {shown}"))?;
+        file.take(MAX_CONVERTED).read_to_string(&mut text).with_context(|| format!("cannot read {shown}"))?;
         args.file.file_name().map(|name| name.to_string_lossy().into_owned())
     };
-    if text.len() as u64 >= MOST_CONVERTED {
-        anyhow::bail!("{shown} has more than {} KiB: this is no configuration", MOST_CONVERTED >> 10);
+    if text.len() as u64 >= MAX_CONVERTED {
+        anyhow::bail!("{shown} has more than {} KiB: this is no configuration", MAX_CONVERTED >> 10);
     }
     let kind = match args.from {
         Some(Source::Worker) => Kind::Worker,

@@ -17,13 +17,13 @@ use crate::config::paths::{Layout, UserDirs};
 /// Why it is not known where a user's files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("HOME is not set: set it, or give --root")]
-pub struct Homeless;
+pub struct NoHomeDirectory;
 
 /// Where everything lies: below `root`, else where it is for root or for another user.
 ///
 /// # Errors
 /// Another user without a home folder.
-pub fn layout(root: Option<PathBuf>) -> Result<Layout, Homeless> {
+pub fn layout(root: Option<PathBuf>) -> Result<Layout, NoHomeDirectory> {
     if let Some(root) = root {
         return Ok(Layout::under(&root));
     }
@@ -37,5 +37,5 @@ pub fn layout(root: Option<PathBuf>) -> Result<Layout, Homeless> {
         state: var("XDG_STATE_HOME"),
         runtime: var("XDG_RUNTIME_DIR"),
     };
-    Layout::of_user(&dirs).ok_or(Homeless)
+    Layout::of_user(&dirs).ok_or(NoHomeDirectory)
 }

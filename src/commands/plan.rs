@@ -35,9 +35,13 @@ enum Kind {
     Restart,
     Stop,
     Release,
-    Wait,
+    /// After an exit.
+    #[serde(rename = "wait")]
+    StartLater,
     Scheduled,
-    Waits,
+    /// Something that it needs is not there.
+    #[serde(rename = "waits")]
+    Blocked,
     Take,
 }
 
@@ -49,15 +53,15 @@ impl Kind {
             Self::Restart => ("!", "restart"),
             Self::Stop => ("-", "stop"),
             Self::Release => ("-", "let go"),
-            Self::Wait => (" ", "start later"),
+            Self::StartLater => (" ", "start later"),
             Self::Scheduled => (" ", "scheduled"),
-            Self::Waits => (" ", "waits"),
+            Self::Blocked => (" ", "waits"),
             Self::Take => ("+", "take over"),
         }
     }
 
     fn is_change(self) -> bool {
-        !matches!(self, Self::Wait | Self::Scheduled | Self::Waits)
+        !matches!(self, Self::StartLater | Self::Scheduled | Self::Blocked)
     }
 }
 
@@ -84,26 +88,26 @@ pub fn run(
     out: &mut dyn Write,
 ) -> io::Result<Outcome> {
     let files = candidate.map_or_else(|| layout.clone(), |folder| of_candidate(layout, folder));
-    let wishes = survey::wishes(&files, layout);
-    let declared = &wishes.declared;
+    let desired = survey::desired(&files, layout);
+    let declared = &desired.declared;
     let errors: Vec<&str> = declared.all_errors().collect();
     let now = clock::now();
     let (mut steps, mut unchanged) = (Vec::new(), 0);
-    for job in wishes.jobs(layout) {
+    for job in desired.jobs(layout) {
         // A file that cannot be read keeps what runs as it is; one that is missing does not.
-        let sighting = survey::run_of(layout, &job);
-        let observed = sighting.as_ref().map(|sighting| sighting.observed(is_filed(layout, sighting)));
+        let snapshot = survey::run_of(layout, &job);
+        let observed = snapshot.as_ref().map(|snapshot| snapshot.observed(is_filed(layout, snapshot)));
         let live = observed.as_ref().is_some_and(|run| !matches!(run.phase, Phase::Ended { .. }));
-        let (wanted, waits) = wishes.wanted(&job, live);
+        let (wanted, waits) = desired.wanted(&job, live);
         let before = steps.len();
         let plan = plan(now, &clock::ZONES, &wanted, observed.as_ref());
         for action in plan.actions {
             let (action, reason, changes) = match action {
                 Action::Take { process, .. } => (Kind::Take, format!("process {}", process.pid), Vec::new()),
-                Action::Refuse { why, .. } => (Kind::Waits, why, Vec::new()),
-                Action::LetGo => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
-                Action::Start { why, job, .. } => match wishes.no_space(&job) {
-                    Some(space) => (Kind::Waits, space.to_string(), Vec::new()),
+                Action::Refuse { why, .. } => (Kind::Blocked, why, Vec::new()),
+                Action::Detach => (Kind::Release, "it runs on, as it was before".to_owned(), Vec::new()),
+                Action::Start { why, job, .. } => match desired.no_space(&job) {
+                    Some(space) => (Kind::Blocked, space.to_string(), Vec::new()),
                     None => (Kind::Start, why.describe().to_owned(), Vec::new()),
                 },
                 Action::Update { changes, .. } => (Kind::Change, summary(&changes), changes),
@@ -115,12 +119,12 @@ pub fn run(
                     (Kind::Restart, summary(&changes), changes)
                 }
                 Action::Stop { reason } => (Kind::Stop, reason.describe().to_owned(), Vec::new()),
-                Action::Release => (Kind::Release, "stop.on_remove is \"leave\"".to_owned(), Vec::new()),
+                Action::Abandon => (Kind::Release, "stop.on_remove is \"leave\"".to_owned(), Vec::new()),
                 // What follows from what was decided before.
-                Action::Look
+                Action::SampleActivity
                 | Action::Remind
                 | Action::StopOthers
-                | Action::StopLeft
+                | Action::StopLeftovers
                 | Action::Kill
                 | Action::Report
                 | Action::Forget => continue,
@@ -129,10 +133,10 @@ pub fn run(
         }
         if let Outlook::StartsAt(at) = plan.outlook {
             let reason = format!("in {}, after an exit", format_duration(at.since(now.boot)));
-            steps.push(Step { job: job.clone(), action: Kind::Wait, reason, changes: Vec::new() });
+            steps.push(Step { job: job.clone(), action: Kind::StartLater, reason, changes: Vec::new() });
         }
         if let Some(reason) = waits.filter(|_| !live) {
-            steps.push(Step { job: job.clone(), action: Kind::Waits, reason, changes: Vec::new() });
+            steps.push(Step { job: job.clone(), action: Kind::Blocked, reason, changes: Vec::new() });
         }
         let live = observed.as_ref().filter(|run| !matches!(run.phase, Phase::Ended { .. }));
         let runs = live.is_some() || steps.len() > before;
@@ -141,7 +145,7 @@ pub fn run(
         }
         let governing = match (&wanted, live) {
             (Wanted::Run(job) | Wanted::Take(job, _), _) if runs => Some(job),
-            (Wanted::Held, Some(run)) if !run.released => Some(&run.job),
+            (Wanted::Undecided, Some(run)) if !run.released => Some(&run.job),
             _ => None,
         };
         if let Some(scheduled) = governing.and_then(|job| Scheduled::of(job, None, now)) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::survey;
-use super::survey::{Scheduled, Wishes};
+use super::survey::{DesiredState, Scheduled};
 use crate::config::paths::Layout;
 use crate::lint::diagnostic::escape;
 use crate::linux::cgroup::counters;
@@ -21,10 +21,10 @@ use crate::model::report::{Report, Usage};
 use crate::model::space::rounded;
 use crate::model::time::WallTime;
 use crate::model::units::{cut, mebibytes, short_time};
-use crate::reconcile::plan::{Action, Quarry, Wanted, plan};
+use crate::reconcile::plan::{Action, AttachTarget, Wanted, plan};
 use crate::runs::dir::RunDir;
 use crate::supervisor::lock;
-use crate::supervisor::observed::{Sighting, Standing, cannot_be_recorded, is_filed, report_of};
+use crate::supervisor::observed::{RunStatus, Snapshot, cannot_be_recorded, is_filed, report_of};
 
 /// How often `--watch` looks.
 const WATCH: Duration = Duration::from_secs(1);
@@ -100,9 +100,9 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
 fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
     let layout = &options.layout;
     let supervisor = lock::holder(&layout.lock());
-    let wishes = survey::wishes(layout, layout);
-    let declared = &wishes.declared;
-    let mut jobs = wishes.jobs(layout);
+    let desired = survey::desired(layout, layout);
+    let declared = &desired.declared;
+    let mut jobs = desired.jobs(layout);
     let unusable: Vec<String> = declared.unusable().map(str::to_owned).collect();
     // A file of which nothing can be used has no jobs to show but itself.
     let known =
@@ -116,7 +116,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
         }
         jobs = [job.clone()].into();
     }
-    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &wishes, job, supervisor.is_some())).collect();
+    let rows: Vec<Row> = jobs.iter().map(|job| row(layout, &desired, job, supervisor.is_some())).collect();
     let errors: Vec<&str> = declared.all_errors().collect();
     if options.json {
         let document = serde_json::json!({
@@ -134,7 +134,7 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
             writeln!(out, "error: {error}")?;
         }
     }
-    if let Some((free, reserve, path)) = wishes.low().filter(|_| options.job.is_none()) {
+    if let Some((free, reserve, path)) = desired.low().filter(|_| options.job.is_none()) {
         writeln!(
             out,
             "warning: {}: {} are free, less than [disk] reserve ({}): oneshots wait, and older pieces of logs are removed",
@@ -150,40 +150,40 @@ fn page_of(options: &Options, out: &mut dyn Write) -> io::Result<bool> {
 }
 
 /// `supervised`: a supervisor lives, so what is due is about to be done.
-fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
+fn row(layout: &Layout, desired: &DesiredState, job: &JobId, supervised: bool) -> Row {
     let report = report_of(layout, job);
-    let sighting = survey::run_of(layout, job);
-    let errors = wishes.declared.errors(job.stem()).to_vec();
-    let live = matches!(sighting.as_ref().map(|sighting| &sighting.standing), Some(Standing::Running { .. }));
-    let (wanted, waits) = wishes.wanted(job, live);
-    let began = sighting.as_ref().and_then(|sighting| sighting.started.as_ref());
+    let snapshot = survey::run_of(layout, job);
+    let errors = desired.declared.errors(job.stem()).to_vec();
+    let live = matches!(snapshot.as_ref().map(|snapshot| &snapshot.status), Some(RunStatus::Running { .. }));
+    let (wanted, waits) = desired.wanted(job, live);
+    let began = snapshot.as_ref().and_then(|snapshot| snapshot.started.as_ref());
     let mut pid = None;
     let (mut usage, mut memory_bytes) = (None, None);
     let mut seconds = report.as_ref().and_then(|report| report.duration_sec);
-    let unrecorded = match sighting.as_ref().map(|sighting| (&sighting.standing, &sighting.spec.run_id)) {
-        Some((Standing::Ending { .. }, run)) => {
+    let unrecorded = match snapshot.as_ref().map(|snapshot| (&snapshot.status, &snapshot.spec.run_id)) {
+        Some((RunStatus::Ending { .. }, run)) => {
             cannot_be_recorded(&RunDir::open(layout.runs().join(job.as_str()).join(run.as_str())))
         }
         _ => None,
     };
-    let state = match sighting.as_ref().map(|sighting| &sighting.standing) {
-        Some(Standing::Running { .. } | Standing::Orphaned { .. }) => {
+    let state = match snapshot.as_ref().map(|snapshot| &snapshot.status) {
+        Some(RunStatus::Running { .. } | RunStatus::Orphaned { .. }) => {
             pid = began.map(|started| started.process.pid);
-            (usage, memory_bytes) = sighting.as_ref().map(in_use).unwrap_or_default();
+            (usage, memory_bytes) = snapshot.as_ref().map(in_use).unwrap_or_default();
             seconds = began.map(|started| clock::boot().since(started.at.boot).as_secs_f64());
-            if sighting.as_ref().is_some_and(|sighting| sighting.stopping.is_some()) {
+            if snapshot.as_ref().is_some_and(|snapshot| snapshot.stopping.is_some()) {
                 "stopping"
             } else {
                 "running"
             }
         }
-        Some(Standing::Starting) => "starting",
-        Some(Standing::Ending { .. }) if unrecorded.is_some() => "ended",
-        Some(Standing::Ending { .. }) => "stopping",
-        Some(Standing::Ended { .. } | Standing::NeverBegan) | None => match (&report, &wanted) {
+        Some(RunStatus::Starting) => "starting",
+        Some(RunStatus::Ending { .. }) if unrecorded.is_some() => "ended",
+        Some(RunStatus::Ending { .. }) => "stopping",
+        Some(RunStatus::Ended { .. } | RunStatus::NeverBegan) | None => match (&report, &wanted) {
             _ if !errors.is_empty() && report.is_none() => "invalid",
             (_, Wanted::Disabled(_)) => "disabled",
-            (_, Wanted::Take(rule, Quarry::Nobody)) if is_rule(rule) => "rule",
+            (_, Wanted::Take(rule, AttachTarget::Nobody)) if is_rule(rule) => "rule",
             (None, Wanted::Take(..)) => "waiting",
             // Written as running, and nothing lives: its exit is not reported yet.
             (Some(report), _) if report.exit_reason.is_none() => "unknown",
@@ -195,10 +195,10 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
     let restarts = report.as_ref().map_or(0, |report| report.restarts);
     // What is about to start, and cannot.
     let no_space = Some(&wanted).filter(|_| !live).and_then(|wanted| {
-        let observed = sighting.as_ref().map(|sighting| sighting.observed(is_filed(layout, sighting)));
+        let observed = snapshot.as_ref().map(|snapshot| snapshot.observed(is_filed(layout, snapshot)));
         let actions = plan(clock::now(), &clock::ZONES, wanted, observed.as_ref()).actions;
         actions.iter().find_map(|action| match action {
-            Action::Start { job, .. } => wishes.no_space(job),
+            Action::Start { job, .. } => desired.no_space(job),
             _ => None,
         })
     });
@@ -206,18 +206,20 @@ fn row(layout: &Layout, wishes: &Wishes, job: &JobId, supervised: bool) -> Row {
         _ if unrecorded.is_some() => unrecorded.unwrap_or_default(),
         _ if no_space.is_some() => no_space.map(|why| format!("waits {why}")).unwrap_or_default(),
         (_, Some(why)) if !live => format!("waits: {why}"),
-        (Wanted::Take(rule, Quarry::Nobody), _) if is_rule(rule) => {
+        (Wanted::Take(rule, AttachTarget::Nobody), _) if is_rule(rule) => {
             format!("governs every process that fits, as {job}@PID")
         }
-        (Wanted::Take(_, Quarry::Nobody), _) if report.is_none() => "waits for a process that fits".into(),
+        (Wanted::Take(_, AttachTarget::Nobody), _) if report.is_none() => {
+            "waits for a process that fits".into()
+        }
         (Wanted::Run(_), _) if supervised && report.is_none() && errors.is_empty() => QUEUED.into(),
         _ => note(report.as_ref(), &errors, next_start_at, pid.is_some(), supervised),
     };
-    let live = sighting.as_ref().filter(|_| pid.is_some()).map(|sighting| &sighting.spec.job);
+    let live = snapshot.as_ref().filter(|_| pid.is_some()).map(|snapshot| &snapshot.spec.job);
     let schedule = match wanted {
-        Wanted::Take(_, Quarry::Nobody) => None,
+        Wanted::Take(_, AttachTarget::Nobody) => None,
         Wanted::Run(job) | Wanted::Take(job, _) => Scheduled::of(&job, live.map(|job| &**job), clock::now()),
-        Wanted::Held => live.and_then(|job| Scheduled::of(job, Some(job), clock::now())),
+        Wanted::Undecided => live.and_then(|job| Scheduled::of(job, Some(job), clock::now())),
         Wanted::Disabled(_) | Wanted::Gone => None,
     };
     let note = match &schedule {
@@ -249,9 +251,9 @@ fn is_rule(job: &Job) -> bool {
 }
 
 /// What a run has used since its start, and its memory; nothing where nobody counts.
-fn in_use(sighting: &Sighting) -> (Option<Usage>, Option<u64>) {
-    let baseline = sighting.started.as_ref().and_then(|started| started.baseline.as_ref());
-    let (Some(cgroup), Some(baseline)) = (&sighting.spec.cgroup, baseline) else { return (None, None) };
+fn in_use(snapshot: &Snapshot) -> (Option<Usage>, Option<u64>) {
+    let baseline = snapshot.started.as_ref().and_then(|started| started.baseline.as_ref());
+    let (Some(cgroup), Some(baseline)) = (&snapshot.spec.cgroup, baseline) else { return (None, None) };
     let sample = counters::sample(cgroup);
     (Some(sample.usage.since(&baseline.usage)), sample.memory_bytes)
 }

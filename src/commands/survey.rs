@@ -24,13 +24,13 @@ use crate::reconcile::gates::space::{self, Reading};
 use crate::reconcile::plan::Wanted;
 use crate::runs::dir::{all_jobs, current, job_runs};
 use crate::runs::durable::errno;
-use crate::supervisor::attach::{Claims, matches, rules};
 use crate::supervisor::declared::Declared;
-use crate::supervisor::observed::{self, Sighting, Standing};
+use crate::supervisor::observed::{self, RunStatus, Snapshot};
 use crate::supervisor::seek::Seeker;
+use crate::supervisor::targets::{Targets, matches, rules};
 
 /// What is wanted at this moment.
-pub struct Wishes {
+pub struct DesiredState {
     /// What the files declare.
     pub declared: Declared,
     seeker: Seeker,
@@ -42,14 +42,14 @@ pub struct Wishes {
 
 /// What the files of one layout want of the runs of another.
 #[must_use]
-pub fn wishes(files: &Layout, layout: &Layout) -> Wishes {
+pub fn desired(files: &Layout, layout: &Layout) -> DesiredState {
     let declared = Declared::snapshot(files.clone(), clock::now());
     let mut seeker = Seeker::scanning();
     let mut governed = HashMap::new();
     let rules = rules(&declared);
     if !rules.is_empty() {
         for job in all_jobs(&layout.runs()).unwrap_or_default() {
-            if let Some(Sighting { standing: Standing::Running { .. }, started: Some(started), .. }) =
+            if let Some(Snapshot { status: RunStatus::Running { .. }, started: Some(started), .. }) =
                 run_of(layout, &job)
             {
                 governed.insert(started.process, job);
@@ -64,17 +64,17 @@ pub fn wishes(files: &Layout, layout: &Layout) -> Wishes {
     // A file with errors has nothing in force, and `supervise` says so.
     let text = load::read(&layout.supervisor_toml, None).ok();
     let settings = text.map(|read| check_supervisor(&read.text).0).unwrap_or_default();
-    Wishes { declared, seeker, governed, state: (layout.state.clone(), settings.reserve) }
+    DesiredState { declared, seeker, governed, state: (layout.state.clone(), settings.reserve) }
 }
 
-impl Wishes {
+impl DesiredState {
     /// What is wanted of a job, and why it waits for its process, if it does.
     #[must_use]
     pub fn wanted(&self, id: &JobId, live: bool) -> (Wanted, Option<String>) {
         let governor = |process: &ProcessIdentity, but: &JobId| {
             self.governed.get(process).filter(|governor| *governor != but).cloned()
         };
-        Claims { declared: &self.declared, seeker: &self.seeker, governor: &governor }.wanted(id, live)
+        Targets { declared: &self.declared, seeker: &self.seeker, governor: &governor }.wanted(id, live)
     }
 
     /// Why a job that is about to start waits for free space.
@@ -125,7 +125,7 @@ fn ask(path: &Path) -> Reading {
 
 /// A job's live run, or else its newest.
 #[must_use]
-pub fn run_of(layout: &Layout, job: &JobId) -> Option<Sighting> {
+pub fn run_of(layout: &Layout, job: &JobId) -> Option<Snapshot> {
     let (dir, _) = current(job_runs(&layout.runs(), job).ok()?);
     let dir = dir?;
     observed::look(&dir, clock::now()).ok()

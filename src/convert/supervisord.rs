@@ -7,7 +7,7 @@ use super::toml::{Draft, Item, MARK};
 use crate::model::units::format_duration;
 
 /// Most instances that a template may have.
-const MOST_PROCESSES: u64 = 1000;
+const MAX_PROCESSES: u64 = 1000;
 
 /// Converts a program: the one that is asked for, or the only one.
 pub fn convert(program: Option<&str>, text: &str) -> Result<Draft, Vec<String>> {
@@ -152,10 +152,10 @@ impl Converter {
     fn convert(&mut self) -> Result<(), Vec<String>> {
         self.first = self.number("numprocs_start").unwrap_or(0);
         self.processes = self.number("numprocs").unwrap_or(1);
-        if self.processes > MOST_PROCESSES {
-            let why = format!("a template has at most {MOST_PROCESSES} instances; these are the first");
+        if self.processes > MAX_PROCESSES {
+            let why = format!("a template has at most {MAX_PROCESSES} instances; these are the first");
             self.draft.note(format!("numprocs={}", self.processes), why);
-            self.processes = MOST_PROCESSES;
+            self.processes = MAX_PROCESSES;
         }
         let command = self.take("command").ok_or_else(|| vec!["command= is missing".to_owned()])?;
         let command = self.expanded("command", &command);

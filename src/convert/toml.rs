@@ -23,7 +23,7 @@ const TABLES: [&str; 10] = [
 const WIDTH: usize = 100;
 
 /// Most notes that are kept.
-const MOST_NOTES: usize = 200;
+const MAX_NOTES: usize = 200;
 
 /// A job file that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +123,7 @@ impl Draft {
     /// Notes what was not taken over, or not as it was.
     pub fn note(&mut self, what: impl AsRef<str>, why: impl AsRef<str>) {
         let line = format!("{}: {}", one_line(what.as_ref()), one_line(why.as_ref()));
-        if self.notes.len() >= MOST_NOTES {
+        if self.notes.len() >= MAX_NOTES {
             self.more += 1;
         } else if !self.notes.contains(&line) {
             self.notes.push(line);

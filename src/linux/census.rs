@@ -22,7 +22,7 @@ use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::time::BootTime;
 
 /// New numbers since the last look from which on it is cheaper to look at everybody.
-const MOST_NEW: u32 = 1024;
+const MAX_NEW: u32 = 1024;
 
 /// Numbers before the first look that count as new: their processes may not have executed yet.
 const FIRST: u32 = 64;
@@ -38,7 +38,7 @@ const OLD: usize = 17;
 const LONGEST_ARGS: u64 = 256 << 10;
 
 /// The most ancestors that are followed.
-const MOST_ANCESTORS: usize = 256;
+const MAX_ANCESTORS: usize = 256;
 
 /// Who is new since the last look. Where nothing was forked meanwhile, that is known from one read: the
 /// last field of `/proc/loadavg` is the number that was given out last (in the reader's pid namespace,
@@ -123,7 +123,7 @@ fn fresh(last: Option<u32>, now: Option<u32>) -> (Option<RangeInclusive<u32>>, b
     let before = last.unwrap_or(now.saturating_sub(FIRST));
     match now.checked_sub(before) {
         Some(0) => (None, last.is_some()),
-        Some(count) if count <= MOST_NEW => (Some(before + 1..=now), last.is_some()),
+        Some(count) if count <= MAX_NEW => (Some(before + 1..=now), last.is_some()),
         _ => (None, false),
     }
 }
@@ -271,7 +271,7 @@ impl<'a> Process<'a> {
     pub fn ancestors(&self) -> Vec<(ProcessIdentity, Vec<u8>)> {
         let mut all = Vec::new();
         let mut next = self.parent_stat().cloned();
-        while let Some(stat) = next.take_if(|_| all.len() < MOST_ANCESTORS) {
+        while let Some(stat) = next.take_if(|_| all.len() < MAX_ANCESTORS) {
             next = Pid::new(stat.parent).and_then(|parent| process::read_stat(parent).ok().flatten());
             let Ok(identity) = stat.identity() else { break };
             all.push((identity, stat.name));
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(fresh(Some(100), Some(103)), (Some(101..=103), true));
         assert_eq!(fresh(None, Some(5)), (Some(1..=5), false));
         assert_eq!(fresh(Some(32_000), Some(310)), (None, false));
-        assert_eq!(fresh(Some(100), Some(100 + MOST_NEW + 1)), (None, false));
+        assert_eq!(fresh(Some(100), Some(100 + MAX_NEW + 1)), (None, false));
         assert_eq!(fresh(Some(100), None), (None, false));
     }
 

@@ -1,11 +1,11 @@
 //! The kernel's side: clocks, cgroups, processes and their identity, priorities, users, spawning.
 
+pub mod activity;
 pub mod attach;
 pub mod census;
 pub mod cgroup;
 pub mod clock;
 pub mod disk;
-pub mod effort;
 pub mod exits;
 pub mod marked;
 pub mod pid_file;

@@ -165,7 +165,7 @@ impl LogBounds {
     pub const LEAST_SIZE: ByteSize = ByteSize(64 << 10);
 
     /// Most older pieces that may be kept.
-    pub const MOST_PIECES: u32 = 1000;
+    pub const MAX_PIECES: u32 = 1000;
 
     fn is_empty(&self) -> bool {
         *self == Self::default()

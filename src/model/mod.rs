@@ -1,11 +1,11 @@
 //! PURE nouns: what a job, a run, a constraint, an exit and a report are. No input, no output, no clock.
 
+pub mod activity;
 pub mod attached;
 pub mod cgroup;
 pub mod constraints;
 pub mod cpus;
 pub mod drift;
-pub mod effort;
 pub mod evidence;
 pub mod exit;
 pub mod history;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::diff::{Change, diff, needs_restart};
 use super::restart::{self, EndedRun, Next, Why};
-use crate::model::effort::Effort;
+use crate::model::activity::Activity;
 use crate::model::exit::{Ended, StopReason, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
@@ -27,16 +27,16 @@ pub enum Wanted {
     /// It is declared, and not to run.
     Disabled(Arc<Job>),
     /// Its file cannot be read, or is missing and that is not sure yet: all stays as it is.
-    Held,
+    Undecided,
     /// It is not declared.
     Gone,
     /// It is to govern a process that runs already.
-    Take(Arc<Job>, Quarry),
+    Take(Arc<Job>, AttachTarget),
 }
 
 /// The process that an attach job is to govern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Quarry {
+pub enum AttachTarget {
     /// There is none now, or others govern those that fit.
     Nobody,
     /// This one.
@@ -77,7 +77,7 @@ pub enum Phase {
     /// Its workload ended, its wrapper still ends what is left of it.
     Ending,
     /// Its workload ended and its wrapper is gone: what is left in its cgroup is ours to end.
-    Left {
+    Leftovers {
         /// When that got the stop signal.
         asked: Option<BootTime>,
         /// When SIGKILL was last sent to it.
@@ -104,9 +104,9 @@ pub struct StopAsked {
     /// When.
     pub at: BootTime,
     /// What it had done a quarter of its time later.
-    pub first: Option<Look>,
+    pub first: Option<ActivitySample>,
     /// What it had done another quarter later.
-    pub second: Option<Look>,
+    pub second: Option<ActivitySample>,
     /// The signal was sent a second time.
     pub reminded: bool,
     /// The other processes of the run got it, too.
@@ -117,11 +117,11 @@ pub struct StopAsked {
 
 /// What a run that is being ended was seen to have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct ActivitySample {
     /// When.
     pub at: BootTime,
     /// What; `None` where the kernel does not let us see it.
-    pub effort: Option<Effort>,
+    pub activity: Option<Activity>,
 }
 
 impl StopAsked {
@@ -132,10 +132,10 @@ impl StopAsked {
     }
 }
 
-impl Look {
+impl ActivitySample {
     /// Whether nothing was done since `earlier`: for sure, not for want of knowledge.
     fn is_idle_since(&self, earlier: &Self) -> bool {
-        match (&self.effort, &earlier.effort) {
+        match (&self.activity, &earlier.activity) {
             (Some(now), Some(before)) => !now.goes_on_since(before, self.at.since(earlier.at)),
             _ => false,
         }
@@ -181,20 +181,20 @@ pub enum Action {
         reason: StopReason,
     },
     /// See what a run that is being ended has done so far.
-    Look,
+    SampleActivity,
     /// Record that the stop signal is sent a second time, and send it.
     Remind,
     /// Record that the other processes of the run get the stop signal, and send it to them: the main process
     /// had it, and did not end them.
     StopOthers,
     /// Send the stop signal to all that the main process left in the run's cgroup.
-    StopLeft,
+    StopLeftovers,
     /// SIGKILL to every process of the run.
     Kill,
     /// Let the workload run on without us.
-    Release,
+    Abandon,
     /// Let a process go that was taken over: restore what it had, report that, and forget the run.
-    LetGo,
+    Detach,
     /// Write the run's last report.
     Report,
     /// Remove what is recorded of a run that is reported, of a job that is gone.
@@ -277,19 +277,19 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
     let scheduled = match (wanted, observed) {
         (Wanted::Run(job) | Wanted::Take(job, _), _) => Some(job.at(now.wall, zones)),
         // With a file that cannot be read, the last good version stays in force.
-        (Wanted::Held, Some(run)) if !run.released => Some(run.job.at(now.wall, zones)),
+        (Wanted::Undecided, Some(run)) if !run.released => Some(run.job.at(now.wall, zones)),
         _ => None,
     };
     match observed {
         None => match (wanted, scheduled) {
-            (Wanted::Take(_, quarry), Some((job, _))) => plan.take(&job, quarry),
+            (Wanted::Take(_, target), Some((job, _))) => plan.take(&job, target),
             (_, Some((job, _))) => plan.start(&job, StartHistory::default(), StartReason::Declared),
             (_, None) => {}
         },
         Some(run) => match &run.phase {
             // Nothing to act on before there is a process whose identity is recorded.
             Phase::Starting | Phase::Ending => {}
-            Phase::Left { asked, killed } => plan.left(now.boot, run, *asked, *killed),
+            Phase::Leftovers { asked, killed } => plan.left(now.boot, run, *asked, *killed),
             Phase::Running { .. } if run.target.is_some() => {
                 plan.governing(now, wanted, scheduled.as_ref(), run);
             }
@@ -300,9 +300,9 @@ pub fn plan(now: Moment, zones: &Zones, wanted: &Wanted, observed: Option<&Obser
                 }
                 let job = scheduled.as_ref().map(|(job, _)| job);
                 match (wanted, job) {
-                    (Wanted::Take(_, quarry), Some(job)) => plan.next(now.boot, job, quarry, run, (*at, how)),
+                    (Wanted::Take(_, target), Some(job)) => plan.next(now.boot, job, target, run, (*at, how)),
                     // With a file that cannot be read nothing new is taken over.
-                    (Wanted::Held, _) if run.target.is_some() => {}
+                    (Wanted::Undecided, _) if run.target.is_some() => {}
                     _ => plan.ended(now.boot, wanted, job, run, (*started, *at, how)),
                 }
             }
@@ -338,7 +338,7 @@ impl Plan {
         let mut governing = &run.job;
         let mut reason = None;
         match wanted {
-            Wanted::Run(_) | Wanted::Held | Wanted::Take(..) => {
+            Wanted::Run(_) | Wanted::Undecided | Wanted::Take(..) => {
                 // There is nothing to go by but what was let go.
                 let Some((job, next)) = scheduled else { return };
                 let changes = diff(&run.job, job);
@@ -355,11 +355,11 @@ impl Plan {
             // What was let go is no longer ours, whatever was asked of it before.
             _ if run.released => return,
             Wanted::Disabled(job) if job.stop.on_remove == OnRemove::Leave => {
-                return self.actions.push(Action::Release);
+                return self.actions.push(Action::Abandon);
             }
             Wanted::Disabled(_) => reason = Some(StopReason::Disabled),
             Wanted::Gone if run.job.stop.on_remove == OnRemove::Leave => {
-                return self.actions.push(Action::Release);
+                return self.actions.push(Action::Abandon);
             }
             Wanted::Gone => reason = Some(StopReason::Removed),
         }
@@ -394,7 +394,7 @@ impl Plan {
 
     /// What a wrapper does for its run, where there is none any more.
     fn left(&mut self, now: BootTime, run: &Observed, asked: Option<BootTime>, killed: Option<BootTime>) {
-        let Some(asked) = asked else { return self.actions.push(Action::StopLeft) };
+        let Some(asked) = asked else { return self.actions.push(Action::StopLeftovers) };
         let due = killed.map_or(asked + run.job.stop.timeout, |last| last + KILL_AGAIN);
         if now >= due {
             self.actions.push(Action::Kill);
@@ -439,7 +439,7 @@ impl Plan {
             }
         };
         if now >= due {
-            self.actions.push(Action::Look);
+            self.actions.push(Action::SampleActivity);
         } else {
             self.wake_at(due);
         }
@@ -550,7 +550,7 @@ pub mod tests {
         assert_eq!(actions(0, &wanted(""), Some(&running(""))), []);
         let starting = Observed { phase: Phase::Starting, ..running("") };
         assert_eq!(actions(0, &wanted(""), Some(&starting)), []);
-        assert_eq!(actions(0, &Wanted::Held, None), []);
+        assert_eq!(actions(0, &Wanted::Undecided, None), []);
         assert_eq!(actions(0, &Wanted::Disabled(Arc::new(job("a", ""))), None), []);
     }
 
@@ -584,14 +584,14 @@ pub mod tests {
         };
         let asked = StopAsked::new(StopReason::Removed, BootTime(5000));
         let look = |at, cpu| {
-            let effort = Effort { processes: 1, cpu: Duration::from_millis(cpu), ..Effort::default() };
-            Some(Look { at: BootTime(at), effort: Some(effort) })
+            let activity = Activity { processes: 1, cpu: Duration::from_millis(cpu), ..Activity::default() };
+            Some(ActivitySample { at: BootTime(at), activity: Some(activity) })
         };
         assert_eq!(due("10s", 5100, asked), (vec![], Some(7500)));
-        assert_eq!(due("10s", 7500, asked), (vec![Action::Look], Some(11_666)));
+        assert_eq!(due("10s", 7500, asked), (vec![Action::SampleActivity], Some(11_666)));
         let once = StopAsked { first: look(7500, 800), ..asked };
         assert_eq!(due("10s", 7501, once), (vec![], Some(10_000)));
-        assert_eq!(due("10s", 10_000, once), (vec![Action::Look], Some(11_666)));
+        assert_eq!(due("10s", 10_000, once), (vec![Action::SampleActivity], Some(11_666)));
         // The time-out was made longer meanwhile: not before half of it is over.
         assert_eq!(due("40s", 17_501, once), (vec![], Some(25_000)));
         // The first look came late: a supervisor that has just taken over.
@@ -599,7 +599,7 @@ pub mod tests {
         assert_eq!(due("10s", 11_001, late), (vec![], Some(11_666)));
         let idle = StopAsked { second: look(10_000, 800), ..once };
         assert_eq!(due("10s", 10_000, idle), (vec![Action::Remind], Some(11_666)));
-        let unknown = Some(Look { at: BootTime(10_000), effort: None });
+        let unknown = Some(ActivitySample { at: BootTime(10_000), activity: None });
         for no in [
             StopAsked { second: look(10_000, 900), ..once },
             StopAsked { second: unknown, ..once },
@@ -621,14 +621,14 @@ pub mod tests {
     #[test]
     fn what_a_run_without_a_wrapper_left_behind_gets_its_time() {
         let left = |asked: Option<u64>, killed: Option<u64>| Observed {
-            phase: Phase::Left { asked: asked.map(BootTime), killed: killed.map(BootTime) },
+            phase: Phase::Leftovers { asked: asked.map(BootTime), killed: killed.map(BootTime) },
             ..running("restart.policy = \"always\"\n[stop]\ntimeout = \"2s\"\n")
         };
         let due = |now, run: Observed| {
             let plan = plan(BootTime(now), &Wanted::Gone, Some(&run));
             (plan.actions, plan.wake.map(|wake| wake.0))
         };
-        assert_eq!(due(5000, left(None, None)), (vec![Action::StopLeft], None));
+        assert_eq!(due(5000, left(None, None)), (vec![Action::StopLeftovers], None));
         assert_eq!(due(5000, left(Some(5000), None)), (vec![], Some(7000)));
         assert_eq!(due(7000, left(Some(5000), None)).0, [Action::Kill]);
         assert_eq!(due(7000, left(Some(5000), Some(7000))), (vec![], Some(8000)));
@@ -655,7 +655,7 @@ pub mod tests {
             [Action::Stop { reason: StopReason::Removed }]
         );
         let leave = "[stop]\non_remove = \"leave\"\n";
-        assert_eq!(actions(0, &Wanted::Gone, Some(&running(leave))), [Action::Release]);
+        assert_eq!(actions(0, &Wanted::Gone, Some(&running(leave))), [Action::Abandon]);
         let released = Observed { released: true, ..running(leave) };
         assert_eq!(actions(0, &Wanted::Gone, Some(&released)), []);
         assert!(matches!(actions(0, &wanted(leave), Some(&released))[..], [Action::Update { .. }]));
@@ -671,22 +671,22 @@ pub mod tests {
         let leave = "[stop]\non_remove = \"leave\"\n";
         let stop = Some(StopAsked::new(StopReason::Changed, BootTime(1000)));
         let stopping = Observed { stop, ..running(leave) };
-        assert_eq!(actions(90_000, &Wanted::Gone, Some(&stopping)), [Action::Release]);
+        assert_eq!(actions(90_000, &Wanted::Gone, Some(&stopping)), [Action::Abandon]);
         let released = Observed { released: true, ..stopping };
-        for wanted in [Wanted::Gone, Wanted::Held, Wanted::Disabled(Arc::new(job("a", "")))] {
+        for wanted in [Wanted::Gone, Wanted::Undecided, Wanted::Disabled(Arc::new(job("a", "")))] {
             assert_eq!(actions(90_000, &wanted, Some(&released)), [], "{wanted:?}");
         }
         // It ended, and a file that cannot be read is no reason to start it again.
         let always = Observed { released: true, ..ended("[restart]\npolicy = \"always\"\n", 0, true) };
-        assert_eq!(actions(90_000, &Wanted::Held, Some(&always)), []);
+        assert_eq!(actions(90_000, &Wanted::Undecided, Some(&always)), []);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_changes_nothing() {
-        assert_eq!(actions(0, &Wanted::Held, Some(&running(""))), []);
+        assert_eq!(actions(0, &Wanted::Undecided, Some(&running(""))), []);
         let always = "[restart]\npolicy = \"always\"\n";
         assert!(matches!(
-            actions(9000, &Wanted::Held, Some(&ended(always, 0, true)))[..],
+            actions(9000, &Wanted::Undecided, Some(&ended(always, 0, true)))[..],
             [Action::Start { .. }]
         ));
     }
@@ -710,7 +710,7 @@ pub mod tests {
         let before = plan(BootTime(minute - 1), &declared, Some(&running(text)));
         assert_eq!((before.actions.len(), before.wake), (0, Some(BootTime(minute))));
         // Also where the file cannot be read any more.
-        for wanted in [&declared, &Wanted::Held] {
+        for wanted in [&declared, &Wanted::Undecided] {
             let begun = plan(BootTime(minute), wanted, Some(&running(text)));
             let [Action::Update { job, changes }] = &begun.actions[..] else { panic!("{begun:?}") };
             let told: Vec<_> = changes.iter().map(|c| (c.field, c.from.as_str(), c.to.as_str())).collect();
@@ -732,7 +732,7 @@ pub mod tests {
         assert!(matches!(&actions(minute, &declared, None)[..],
             [Action::Start { job, .. }] if job.in_force().nice == Some(10)));
         let released = Observed { released: true, ..running(text) };
-        assert_eq!(actions(minute, &Wanted::Held, Some(&released)), []);
+        assert_eq!(actions(minute, &Wanted::Undecided, Some(&released)), []);
         let limited = format!("{text}[timeouts]\nrun = \"30s\"\n");
         let early = plan(BootTime(1000), &wanted(&limited), Some(&running(&limited)));
         assert_eq!(early.wake, Some(BootTime(31_000)), "the earlier of the two");

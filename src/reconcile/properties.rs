@@ -15,8 +15,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::plan::tests::job;
-use super::plan::{self, Action, Look, Observed, Outlook, Phase, Plan, StartReason, StopAsked, Wanted};
-use crate::model::effort::Effort;
+use super::plan::{
+    self, Action, ActivitySample, Observed, Outlook, Phase, Plan, StartReason, StopAsked, Wanted,
+};
+use crate::model::activity::Activity;
 use crate::model::exit::{Ended, LostCause, Stage, StartError, State, StopReason, Verdict, judge};
 use crate::model::history::StartHistory;
 use crate::model::ids::RunId;
@@ -187,7 +189,7 @@ impl Run {
 #[derive(Debug, Default)]
 struct Memory {
     good: Option<Wanted>,
-    looks: [Option<Look>; 2],
+    looks: [Option<ActivitySample>; 2],
     killed: Option<BootTime>,
     /// What was left behind got its signal, and SIGKILL.
     left: (Option<BootTime>, Option<BootTime>),
@@ -435,7 +437,7 @@ impl<'a> Host<'a> {
             File::Disabled => Wanted::Disabled(Arc::clone(&self.declared)),
             File::Gone => Wanted::Gone,
             File::Unreadable => {
-                return memory.good.clone().filter(|_| self.remembers).unwrap_or(Wanted::Held);
+                return memory.good.clone().filter(|_| self.remembers).unwrap_or(Wanted::Undecided);
             }
         };
         memory.good = Some(good.clone());
@@ -454,7 +456,7 @@ impl<'a> Host<'a> {
         } else if run.boot == boot && run.wrapper {
             if run.started.is_some() { Phase::Ending } else { Phase::Starting }
         } else if run.boot == boot && run.left && !run.released {
-            Phase::Left { asked, killed: last }
+            Phase::Leftovers { asked, killed: last }
         } else {
             let lost = if run.boot == boot { LostCause::WrapperLost } else { LostCause::HostRebooted };
             let (at, how) = run.exited.get_or_insert((now, Ended::Lost(lost))).clone();
@@ -580,7 +582,7 @@ impl<'a> Host<'a> {
                 self.note("update");
                 let declared = match wanted {
                     Wanted::Run(declared) => declared.clone(),
-                    Wanted::Held => self.current().job.clone(),
+                    Wanted::Undecided => self.current().job.clone(),
                     other => panic!("updated, but wanted is {other:?}"),
                 };
                 assert_eq!(self.scheduled(&declared), *job, "updated to something else than the file says");
@@ -609,12 +611,12 @@ impl<'a> Host<'a> {
                     self.exit(15);
                 }
             }
-            Action::Look => {
+            Action::SampleActivity => {
                 self.note("look");
                 self.check_signal(wanted, observed);
-                let effort =
-                    self.visible.then(|| Effort { cpu: self.current().worked.1, ..Effort::default() });
-                let look = Some(Look { at: self.now, effort });
+                let activity =
+                    self.visible.then(|| Activity { cpu: self.current().worked.1, ..Activity::default() });
+                let look = Some(ActivitySample { at: self.now, activity });
                 let memory = self.supervisor.as_mut().expect("it looks");
                 match &mut memory.looks {
                     [first @ None, _] => *first = look,
@@ -634,7 +636,7 @@ impl<'a> Host<'a> {
                 assert!(now >= asked + timeout / 2, "the second signal on the heels of the first");
                 assert!(now < asked + timeout, "a second signal where SIGKILL is due");
                 assert!(now - timeout / 4 >= run.worked.0, "a second signal to what makes progress");
-                assert!(looks.iter().all(|look| look.is_some_and(|l| l.effort.is_some())), "a guess");
+                assert!(looks.iter().all(|look| look.is_some_and(|l| l.activity.is_some())), "a guess");
                 run.reminded = true;
                 self.step()?;
                 let run = self.current();
@@ -657,7 +659,7 @@ impl<'a> Host<'a> {
                 run.others = true;
                 self.step()?;
             }
-            Action::StopLeft => {
+            Action::StopLeftovers => {
                 self.note("stop what is left");
                 let now = self.now;
                 let memory = self.supervisor.as_mut().expect("it stops");
@@ -669,7 +671,7 @@ impl<'a> Host<'a> {
                 let run = self.current();
                 run.left &= run.left_deaf;
             }
-            Action::Kill if observed.is_some_and(|seen| matches!(seen.phase, Phase::Left { .. })) => {
+            Action::Kill if observed.is_some_and(|seen| matches!(seen.phase, Phase::Leftovers { .. })) => {
                 self.note("kill what is left");
                 let now = self.now;
                 let memory = self.supervisor.as_mut().expect("it kills");
@@ -703,13 +705,13 @@ impl<'a> Host<'a> {
                     memory.killed = Some(now);
                 }
             }
-            Action::Release => {
+            Action::Abandon => {
                 self.note("release");
                 let run = self.current();
                 assert!(!run.released, "let go twice");
                 run.released = true;
             }
-            Action::Take { .. } | Action::Refuse { .. } | Action::LetGo => {
+            Action::Take { .. } | Action::Refuse { .. } | Action::Detach => {
                 panic!("{action:?} of an exec job")
             }
             Action::Report => {
@@ -753,7 +755,7 @@ impl<'a> Host<'a> {
             Wanted::Run(declared) => {
                 assert_eq!(self.scheduled(declared), *job, "started something else than the file says");
             }
-            Wanted::Held => {
+            Wanted::Undecided => {
                 let last = self.run.as_ref().expect("a broken file started a job");
                 let last_good = self.scheduled(&last.job);
                 assert_eq!((&last_good, why), (job, StartReason::Restart), "a broken file is no edit");
@@ -807,7 +809,7 @@ impl<'a> Host<'a> {
         assert_eq!(seen.id, run.id, "a signal to another run");
         let left = match wanted {
             Wanted::Run(_) => false,
-            Wanted::Held => run.released,
+            Wanted::Undecided => run.released,
             Wanted::Disabled(job) => run.released || job.stop.on_remove == OnRemove::Leave,
             Wanted::Gone => run.released || run.job.stop.on_remove == OnRemove::Leave,
             Wanted::Take(..) => unreachable!("an exec job"),
@@ -820,7 +822,7 @@ impl<'a> Host<'a> {
         let sound = match (reason, wanted) {
             (StopReason::Removed, Wanted::Gone) | (StopReason::Disabled, Wanted::Disabled(_)) => true,
             (StopReason::Changed, Wanted::Run(job)) => job.workload != run.job.workload,
-            (StopReason::Timeout, Wanted::Run(_) | Wanted::Held) => {
+            (StopReason::Timeout, Wanted::Run(_) | Wanted::Undecided) => {
                 let limit = run.job.timeouts.run.expect("a time-out without a limit");
                 self.now >= run.started.expect("it runs") + limit
             }
@@ -853,7 +855,7 @@ impl<'a> Host<'a> {
                 let job = self.scheduled(job);
                 assert_eq!((&seen.job, seen.released), (&job, false), "not governed by the newest version");
             }
-            (Phase::Running { .. }, Wanted::Held) if !seen.released => {
+            (Phase::Running { .. }, Wanted::Undecided) if !seen.released => {
                 assert_eq!(seen.job, self.scheduled(&seen.job), "a broken file stops the schedule");
             }
             _ => {}
@@ -885,7 +887,7 @@ impl<'a> Host<'a> {
         let (boot, run) = (self.boot, self.run.as_ref());
         let live = run.filter(|run| run.lives_in(boot));
         match &wanted {
-            Wanted::Held | Wanted::Take(..) => {}
+            Wanted::Undecided | Wanted::Take(..) => {}
             Wanted::Gone => assert!(run.is_none_or(|run| run.workload && run.released), "not gone: {run:?}"),
             Wanted::Disabled(_) => assert!(live.is_none_or(|run| run.released), "not down: {live:?}"),
             Wanted::Run(job) => match live {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::diff::diff;
-use super::plan::{Action, Observed, Plan, Quarry, Wanted, boot_time};
+use super::plan::{Action, AttachTarget, Observed, Plan, Wanted, boot_time};
 use crate::model::exit::{Ended, Stage};
 use crate::model::job::{Job, Target};
 use crate::model::schedule::Boundary;
@@ -18,12 +18,14 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 impl Plan {
     /// No run is known of: the process is taken over, if there is one.
-    pub(super) fn take(&mut self, job: &Arc<Job>, quarry: &Quarry) {
+    pub(super) fn take(&mut self, job: &Arc<Job>, target: &AttachTarget) {
         let job = Arc::clone(job);
-        match quarry {
-            Quarry::Nobody => {}
-            Quarry::Process(process) => self.actions.push(Action::Take { job, process: process.clone() }),
-            Quarry::Never(why) => self.actions.push(Action::Refuse { job, why: why.clone() }),
+        match target {
+            AttachTarget::Nobody => {}
+            AttachTarget::Process(process) => {
+                self.actions.push(Action::Take { job, process: process.clone() })
+            }
+            AttachTarget::Never(why) => self.actions.push(Action::Refuse { job, why: why.clone() }),
         }
     }
 
@@ -38,12 +40,12 @@ impl Plan {
         let stays = match wanted {
             // An edit of the rule itself is a new rule, which may mean this process, too.
             Wanted::Take(job, _) => job.attach() == run.job.attach(),
-            Wanted::Held => true,
+            Wanted::Undecided => true,
             Wanted::Run(_) | Wanted::Disabled(_) | Wanted::Gone => false,
         };
         // What was begun is finished: a supervisor that died half-way may have restored half of it.
         if run.released || !stays {
-            self.actions.push(Action::LetGo);
+            self.actions.push(Action::Detach);
             return;
         }
         let Some((job, next)) = scheduled else { return };
@@ -59,33 +61,33 @@ impl Plan {
         &mut self,
         now: BootTime,
         job: &Arc<Job>,
-        quarry: &Quarry,
+        target: &AttachTarget,
         run: &Observed,
         (ended, how): (Option<BootTime>, &Ended),
     ) {
         let edited = job.attach() != run.job.attach();
         if edited {
-            return self.take(job, quarry);
+            return self.take(job, target);
         }
-        match quarry {
+        match target {
             // It was told.
-            Quarry::Never(_) => {}
-            Quarry::Process(process) if run.target.as_ref() == Some(process) => {
-                // It lives, so it is its take-over that failed. What lies with the process stays so.
+            AttachTarget::Never(_) => {}
+            AttachTarget::Process(process) if run.target.as_ref() == Some(process) => {
+                // It lives, so it is its take-over that failed. Failures caused by the process itself are not retried.
                 let Ended::NotStarted(error) = how else { return };
                 if matches!(error.stage, Stage::Attach | Stage::Constraint) {
                     return;
                 }
                 let due = ended.map_or(now, |ended| ended + TRY_AGAIN);
                 if now >= due {
-                    self.take(job, quarry);
+                    self.take(job, target);
                 } else {
                     self.wake_at(due);
                 }
             }
             // A number means the process that had it, and not the next one.
-            Quarry::Process(_) if names_a_pid(job) && run.target.is_some() => {}
-            quarry => self.take(job, quarry),
+            AttachTarget::Process(_) if names_a_pid(job) && run.target.is_some() => {}
+            target => self.take(job, target),
         }
     }
 }
@@ -178,15 +180,15 @@ mod tests {
                     ..Default::default()
                 })),
             };
-            let quarry = Quarry::Nobody;
+            let target = AttachTarget::Nobody;
             let now = BootTime(self.now);
             let run = self.run.as_mut();
             match event {
                 Event::Write(which, nice) => {
-                    self.wanted = Wanted::Take(attach_job(rule(*which), *nice), quarry)
+                    self.wanted = Wanted::Take(attach_job(rule(*which), *nice), target)
                 }
                 Event::Disable => self.wanted = Wanted::Disabled(attach_job(rule(2), 0)),
-                Event::Unreadable => self.wanted = Wanted::Held,
+                Event::Unreadable => self.wanted = Wanted::Undecided,
                 Event::Remove => self.wanted = Wanted::Gone,
                 Event::Exec => self.wanted = Wanted::Run(Arc::new(job("a", ""))),
                 Event::Appear if self.living.is_none() => {
@@ -232,12 +234,12 @@ mod tests {
                 }
                 Event::Pass(ms) => self.now += u64::from(*ms),
             }
-            if let Wanted::Take(job, quarry) = &mut self.wanted {
+            if let Wanted::Take(job, target) = &mut self.wanted {
                 let missing = matches!(job.attach().map(|attach| &attach.target), Some(Target::Pid(_)));
-                *quarry = match &self.living {
-                    Some(process) => Quarry::Process(process.clone()),
-                    None if missing => Quarry::Never("process 7 does not exist".into()),
-                    None => Quarry::Nobody,
+                *target = match &self.living {
+                    Some(process) => AttachTarget::Process(process.clone()),
+                    None if missing => AttachTarget::Never("process 7 does not exist".into()),
+                    None => AttachTarget::Nobody,
                 };
             }
         }
@@ -297,8 +299,8 @@ mod tests {
                     assert_eq!(run.job.attach(), job.attach(), "another rule in place");
                     run.job = job;
                 }
-                Action::LetGo => {
-                    assert!(!matches!(self.wanted, Wanted::Held), "a broken file lets nothing go");
+                Action::Detach => {
+                    assert!(!matches!(self.wanted, Wanted::Undecided), "a broken file lets nothing go");
                     let run = self.run.take().expect("a run");
                     assert!(matches!(run.phase, Phase::Running { .. }), "let go while {:?}", run.phase);
                     self.changed = None;
@@ -321,12 +323,12 @@ mod tests {
                     self.wanted = Wanted::Gone;
                 }
                 Action::Stop { .. }
-                | Action::Look
+                | Action::SampleActivity
                 | Action::Remind
                 | Action::StopOthers
-                | Action::StopLeft
+                | Action::StopLeftovers
                 | Action::Kill
-                | Action::Release => {
+                | Action::Abandon => {
                     panic!("{action:?} of what we did not start")
                 }
             }
@@ -358,7 +360,7 @@ mod tests {
             host.supervise();
             let governed = host.run.as_ref().filter(|run| matches!(run.phase, Phase::Running { .. }));
             match &host.wanted {
-                Wanted::Take(job, Quarry::Process(process)) => match governed {
+                Wanted::Take(job, AttachTarget::Process(process)) => match governed {
                     Some(run) => {
                         prop_assert_eq!(run.target.as_ref(), Some(process));
                         prop_assert_eq!(&run.job, job);
@@ -370,7 +372,7 @@ mod tests {
                         prop_assert!(failed || names_a_pid(job), "not taken over: {:?}", run);
                     }
                 },
-                Wanted::Held => {}
+                Wanted::Undecided => {}
                 _ => prop_assert!(governed.is_none() && host.changed.is_none(), "not let go: {:?}", host.run),
             }
         }
@@ -395,7 +397,7 @@ mod tests {
         let now = Moment { wall: WallTime::from_unix_ms(0), boot: BootTime(9_000) };
         let next = |target: Target| {
             let job = attach_job(target, 0);
-            let wanted = Wanted::Take(Arc::clone(&job), Quarry::Process(process(8)));
+            let wanted = Wanted::Take(Arc::clone(&job), AttachTarget::Process(process(8)));
             plan(now, &Zones::BUILT_IN, &wanted, Some(&ended(&job, process(7)))).actions
         };
         assert_eq!(next(by_pid(7)), []);

@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::time::Duration;
 
 use tracing::{debug, error, info};
 
-use super::daemon::TRY_AGAIN;
 use crate::model::ids::JobId;
 use crate::model::shortage::Shortage;
 use crate::runs::durable::errno;
+
+/// Before an action that failed for want of something, such as disk space, is tried again.
+pub const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// What cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +41,7 @@ impl Alarms {
             self.clear(&task);
             return false;
         };
-        // Its own may have followed another one.
+        // The task may have been waiting for a different shortage before.
         self.clear_but(&task, Some(shortage));
         let waiting = self.standing.entry(shortage).or_default();
         if waiting.is_empty() {

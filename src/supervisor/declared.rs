@@ -153,12 +153,24 @@ impl Declared {
         declared
     }
 
+    /// Where job files are.
+    #[must_use]
+    pub fn jobs_d(&self) -> &Path {
+        &self.layout.jobs_d
+    }
+
+    /// Where profiles are.
+    #[must_use]
+    pub fn profiles_d(&self) -> &Path {
+        &self.layout.profiles_d
+    }
+
     /// What is wanted of a job.
     #[must_use]
     pub fn wanted(&self, id: &JobId) -> Wanted {
         match self.files.get(id.stem()) {
             None => Wanted::Gone,
-            Some(JobSource { good: None, .. }) => Wanted::Held,
+            Some(JobSource { good: None, .. }) => Wanted::Undecided,
             Some(JobSource { good: Some(jobs), .. }) => {
                 jobs.iter().find(|(known, _)| known == id).map_or(Wanted::Gone, |(_, wanted)| wanted.clone())
             }
@@ -168,7 +180,7 @@ impl Declared {
     /// Whether it is about to be known what is declared of a job: its file was not read yet, or is missing
     /// and that is not sure yet. What ended is not started again meanwhile: nobody may want it any more.
     #[must_use]
-    pub fn is_open(&self, id: &JobId) -> bool {
+    pub fn is_undecided(&self, id: &JobId) -> bool {
         let file = self.files.get(id.stem());
         file.is_some_and(|file| file.good.is_none() && file.told.errors.is_empty())
             && !self.alarms.contains_key(&self.layout.jobs_d)
@@ -213,7 +225,7 @@ impl Declared {
     }
 
     /// A job that has a run and, so far, no file: it stays as it is until its absence is confirmed.
-    pub fn hold(&mut self, id: &JobId, now: Moment) {
+    pub fn expect(&mut self, id: &JobId, now: Moment) {
         let missing = || JobSource { missing_since: Some(now), ..JobSource::default() };
         self.files.entry(id.stem().to_owned()).or_insert_with(missing);
     }

@@ -12,11 +12,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 
+use super::changes::{self, RunChanged};
 use super::spaces::Answer;
 use super::watch::Notice;
 use super::writer::Outcome;
 use crate::linux::clock;
-use crate::model::ids::{JobId, RunId};
 
 /// How many messages a source gives in one round. What it holds beyond that waits for the next round.
 const BUDGET: usize = 64;
@@ -24,17 +24,6 @@ const BUDGET: usize = 64;
 /// The same for hints, which are merged: many cost little more than one. No more are kept, either: where more come,
 /// everything is looked at.
 const MAX_HINTS: usize = 4096;
-
-/// Something happened to a run: its wrapper is ready, or one of its processes has ended.
-#[derive(Debug, Clone)]
-pub struct RunChanged {
-    /// The job.
-    pub job: JobId,
-    /// The run.
-    pub run: RunId,
-    /// Why no wrapper could be forked for it (errno(3)).
-    pub refused: Option<i32>,
-}
 
 /// One thing that came in.
 #[derive(Debug)]
@@ -98,7 +87,7 @@ impl Inbox {
         let (written, of_writer) = unbounded_channel();
         let (spaces, of_disks) = unbounded_channel();
         let (files, of_files) = channel(MAX_HINTS);
-        let clock_set = clock::tells_when_set().and_then(super::daemon::readable);
+        let clock_set = clock::tells_when_set().and_then(changes::readable);
         let inbox = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -187,6 +176,7 @@ async fn was_set(clock: &AsyncFd<OwnedFd>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::{JobId, RunId};
     use crate::supervisor::declared::Hint;
 
     fn in_a_runtime<T>(test: impl Future<Output = T>) -> T {

@@ -25,22 +25,22 @@ use crate::runs::record::{Exited, Spec, Started, Stopping};
 
 /// A run that was looked at.
 #[derive(Debug)]
-pub struct Sighting {
+pub struct Snapshot {
     /// What `spec.json` says.
     pub spec: Spec,
     /// What `started.json` says.
     pub started: Option<Started>,
     /// What `stop.json` says.
     pub stopping: Option<Stopping>,
-    /// Where the run stands.
-    pub standing: Standing,
+    /// How the run stands.
+    pub status: RunStatus,
     /// Records that could not be read, and were not needed.
     pub damage: Vec<RecordError>,
 }
 
 /// Where a run stands, and what to watch for it to change.
 #[derive(Debug)]
-pub enum Standing {
+pub enum RunStatus {
     /// The wrapper lives; it has not started the workload.
     Starting,
     /// Wrapper and workload live.
@@ -75,7 +75,7 @@ pub enum Standing {
 
 /// Why nothing can be said of a run.
 #[derive(Debug, thiserror::Error)]
-pub enum Blind {
+pub enum LookError {
     /// There is no spec: the run never began.
     #[error("the run never began")]
     NeverBegan,
@@ -97,14 +97,14 @@ pub enum Blind {
 ///
 /// # Errors
 /// Nothing can be said of it.
-pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
+pub fn look(dir: &RunDir, now: Moment) -> Result<Snapshot, LookError> {
     let wrapper_lives = dir.wrapper_lives()?;
     let mut spec = match dir.spec() {
         Ok(Some(spec)) => spec,
-        Ok(None) if wrapper_lives => return Err(Blind::Io(io::Error::other("the run is being made"))),
-        Ok(None) => return Err(Blind::NeverBegan),
-        Err(error) if error.is_damage() && wrapper_lives => return Err(Blind::Opaque(error)),
-        Err(error) if error.is_damage() => return Err(Blind::Damaged(error)),
+        Ok(None) if wrapper_lives => return Err(LookError::Io(io::Error::other("the run is being made"))),
+        Ok(None) => return Err(LookError::NeverBegan),
+        Err(error) if error.is_damage() && wrapper_lives => return Err(LookError::Opaque(error)),
+        Err(error) if error.is_damage() => return Err(LookError::Damaged(error)),
         Err(error) => return Err(unreadable(error)),
     };
     // `<state>/runs/<job>/<run>`. What lives in the cgroup of a copied record is another supervisor's.
@@ -121,37 +121,31 @@ pub fn look(dir: &RunDir, now: Moment) -> Result<Sighting, Blind> {
     let exited = readable(dir.exited(), &mut damage)?;
     let exit_damaged = damage.len() > damaged_before;
     if start_damaged && !wrapper_lives && exited.is_none() && is_inhabited(&spec) {
-        return Err(Blind::Opaque(damage.swap_remove(0)));
+        return Err(LookError::Opaque(damage.swap_remove(0)));
     }
     let damaged = start_damaged || exit_damaged;
-    let standing = stand(wrapper_lives, &spec, started.as_ref(), exited, damaged, now)?;
-    Ok(Sighting { spec, started, stopping, standing, damage })
+    let status = stand(wrapper_lives, &spec, started.as_ref(), exited, damaged, now)?;
+    Ok(Snapshot { spec, started, stopping, status, damage })
 }
 
 /// Looks at a run that was just started, whose spec is therefore known. `None`: it does not run yet, or not any more, or
 /// something is the matter; [`look`] tells.
 #[must_use]
-pub fn look_begun(dir: &RunDir, spec: &Spec) -> Option<Sighting> {
+pub fn look_begun(dir: &RunDir, spec: &Spec) -> Option<Snapshot> {
     let started = dir.started().ok().flatten()?;
     // This very process has written the record, and it holds the lock as long as it lives. As long as the workload lives,
     // there is no record of its end.
     let wrapper = PidFd::open(&started.wrapper).ok().flatten()?;
     let workload = PidFd::open_living(&started.process).ok().flatten()?;
-    let standing = Standing::Running { wrapper, workload };
-    Some(Sighting {
-        spec: spec.clone(),
-        started: Some(started),
-        stopping: None,
-        standing,
-        damage: Vec::new(),
-    })
+    let status = RunStatus::Running { wrapper, workload };
+    Some(Snapshot { spec: spec.clone(), started: Some(started), stopping: None, status, damage: Vec::new() })
 }
 
 /// A record; `None` if there is none, or it is damaged. One that is only out of reach now says nothing.
 fn readable<T>(
     read: Result<Option<T>, RecordError>,
     damage: &mut Vec<RecordError>,
-) -> Result<Option<T>, Blind> {
+) -> Result<Option<T>, LookError> {
     read.or_else(|error| {
         if !error.is_damage() {
             return Err(unreadable(error));
@@ -161,10 +155,10 @@ fn readable<T>(
     })
 }
 
-fn unreadable(error: RecordError) -> Blind {
+fn unreadable(error: RecordError) -> LookError {
     match error.cause {
-        RecordCause::Version(_) => Blind::Newer(error),
-        _ => Blind::Io(io::Error::other(error)),
+        RecordCause::Version(_) => LookError::Newer(error),
+        _ => LookError::Io(io::Error::other(error)),
     }
 }
 
@@ -185,9 +179,9 @@ fn stand(
     exited: Option<Exited>,
     damaged: bool,
     now: Moment,
-) -> io::Result<Standing> {
+) -> io::Result<RunStatus> {
     let same_boot = spec.boot_id == process::boot_id()?;
-    let lost = |cause| Standing::Ended {
+    let lost = |cause| RunStatus::Ended {
         at: same_boot.then_some(now),
         exited: Box::new(Exited::unmeasured(spec.run_id.clone(), now, Ended::Lost(cause))),
         recorded: false,
@@ -195,20 +189,20 @@ fn stand(
     if wrapper_lives && same_boot {
         let Some(started) = started else {
             // It may be about to end after a failed start; its end is told by the ready pipe or the lock.
-            return Ok(Standing::Starting);
+            return Ok(RunStatus::Starting);
         };
         let wrapper = PidFd::open(&started.wrapper)?;
         return Ok(match (exited, PidFd::open_living(&started.process)?, wrapper) {
-            (None, Some(workload), Some(wrapper)) => Standing::Running { wrapper, workload },
-            (_, _, wrapper) => Standing::Ending { wrapper },
+            (None, Some(workload), Some(wrapper)) => RunStatus::Running { wrapper, workload },
+            (_, _, wrapper) => RunStatus::Ending { wrapper },
         });
     }
     if let Some(exited) = exited {
         let at = same_boot.then_some(exited.at);
-        return Ok(Standing::Ended { at, exited: Box::new(exited), recorded: true });
+        return Ok(RunStatus::Ended { at, exited: Box::new(exited), recorded: true });
     }
     if started.is_none() && !damaged {
-        return Ok(Standing::NeverBegan);
+        return Ok(RunStatus::NeverBegan);
     }
     if !same_boot {
         return Ok(lost(LostCause::HostRebooted));
@@ -216,10 +210,10 @@ fn stand(
     if let Some(workload) = started.map(|started| ExitWatch::open(&started.process)).transpose()?.flatten() {
         // Also one that nobody has reaped yet can tell how it ended.
         return Ok(match workload.look()? {
-            None => Standing::Orphaned { workload },
+            None => RunStatus::Orphaned { workload },
             Some(seen) => {
                 let exited = Box::new(orphans_end(spec.run_id.clone(), now, seen));
-                Standing::Ended { at: Some(now), exited, recorded: false }
+                RunStatus::Ended { at: Some(now), exited, recorded: false }
             }
         });
     }
@@ -252,11 +246,11 @@ pub fn cannot_be_recorded(dir: &RunDir) -> Option<String> {
     Some(format!("ended, cannot be recorded: {why}; its wrapper goes on trying"))
 }
 
-impl Sighting {
+impl Snapshot {
     /// Whether the process that it was to take over had ended before: it is no run.
     #[must_use]
     pub fn came_too_late(&self) -> bool {
-        matches!(&self.standing, Standing::Ended { exited, .. }
+        matches!(&self.status, RunStatus::Ended { exited, .. }
             if matches!(&exited.ended, Ended::NotStarted(error) if error.came_too_late()))
     }
 
@@ -271,17 +265,17 @@ impl Sighting {
     #[must_use]
     pub fn observed(&self, reported: bool) -> Observed {
         let began = self.began().map(|began| began.boot);
-        let phase = match &self.standing {
-            Standing::Starting => Phase::Starting,
-            Standing::Running { .. } | Standing::Orphaned { .. } => {
+        let phase = match &self.status {
+            RunStatus::Starting => Phase::Starting,
+            RunStatus::Running { .. } | RunStatus::Orphaned { .. } => {
                 Phase::Running { since: began.unwrap_or(self.spec.created.boot) }
             }
-            Standing::Ending { .. } => Phase::Ending,
-            Standing::NeverBegan => {
+            RunStatus::Ending { .. } => Phase::Ending,
+            RunStatus::NeverBegan => {
                 let at = Some(self.spec.created.boot);
                 Phase::Ended { started: None, at, how: never_began(), reported }
             }
-            Standing::Ended { at, exited, .. } => {
+            RunStatus::Ended { at, exited, .. } => {
                 let how = exited.ended.clone();
                 Phase::Ended { started: at.and(began), at: at.map(|at| at.boot), how, reported }
             }
@@ -321,8 +315,8 @@ pub fn report_of(layout: &Layout, job: &JobId) -> Option<Report> {
 
 /// Whether the last report of a run is on disk: in the history, and as its job's newest, if it is that.
 #[must_use]
-pub fn is_filed(layout: &Layout, sighting: &Sighting) -> bool {
-    let spec = &sighting.spec;
+pub fn is_filed(layout: &Layout, snapshot: &Snapshot) -> bool {
+    let spec = &snapshot.spec;
     let name = format!("{}.json", spec.run_id);
     let in_history = layout.history().join(Path::new(spec.job.id.as_str())).join(name).exists();
     // A supervisor may have been killed between the two.

@@ -39,13 +39,13 @@ pub fn handed_lock() -> Option<RawFd> {
 
 /// Has signals wait that have a handler, in this thread and in those that it makes. So they wait while one
 /// program takes the place of another, which would lose what it has heard, or have no handler yet.
-pub fn hold_signals() {
+pub fn block_signals() {
     // It fails for no signal that there is.
     let _ = HANDLED.into_iter().collect::<SigSet>().thread_block();
 }
 
 /// Lets them in, to this thread alone: no other one may hear them while this one holds them.
-pub fn let_signals_in() {
+pub fn unblock_signals() {
     let _ = HANDLED.into_iter().collect::<SigSet>().thread_unblock();
 }
 

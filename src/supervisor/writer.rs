@@ -89,8 +89,8 @@ impl Writer {
         private_dir(&layout.history())?;
         let reports = Reports { folder: layout.reports(), keep };
         let (newest, ended) = (BTreeMap::new(), BTreeMap::new());
-        let desk = Desk { reports, logs: layout.logs(), bounds, outcomes, newest, ended };
-        let thread = thread::Builder::new().name("reports".into()).spawn(move || desk.work(&receiver))?;
+        let writer = WriterThread { reports, logs: layout.logs(), bounds, outcomes, newest, ended };
+        let thread = thread::Builder::new().name("reports".into()).spawn(move || writer.work(&receiver))?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
@@ -166,8 +166,8 @@ struct Newest {
     due: Option<Instant>,
 }
 
-/// What lies on the thread's desk.
-struct Desk {
+/// What the thread that writes has: what it is to write, and where.
+struct WriterThread {
     reports: Reports,
     logs: PathBuf,
     bounds: Bounds,
@@ -177,7 +177,7 @@ struct Desk {
     ended: BTreeMap<(JobId, RunId), Vec<u8>>,
 }
 
-impl Desk {
+impl WriterThread {
     fn work(mut self, receiver: &Receiver<Order>) {
         self.sweep();
         let mut failing = false;
@@ -258,7 +258,7 @@ impl Desk {
         }
     }
 
-    /// Writes what is due, or all there is. What is written leaves the desk, what fails stays.
+    /// Writes what is due, or all there is. What is written goes, what fails stays.
     fn write(&mut self, all: bool) -> io::Result<()> {
         let mut outcome = Ok(());
         // History first: a run directory is removed only when its report is there.

@@ -20,7 +20,7 @@ pub(in crate::config) fn read(
             format!("use {} or more; the default is 64MiB", LogBounds::LEAST_SIZE),
         );
     }
-    let pieces = read.integer(keep, table.keep, 0, LogBounds::MOST_PIECES.into());
+    let pieces = read.integer(keep, table.keep, 0, LogBounds::MAX_PIECES.into());
     LogBounds {
         max_size: max_size.filter(|size| *size >= LogBounds::LEAST_SIZE),
         keep: pieces.and_then(|keep| u32::try_from(keep).ok()),

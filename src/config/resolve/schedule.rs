@@ -9,7 +9,7 @@ use crate::model::constraints::Constraints;
 use crate::model::schedule::{DayTime, Days, Window};
 
 /// Most windows of a schedule: they are compared with each other, and each is a copy of all constraints.
-const MOST_WINDOWS: usize = 32;
+const MAX_WINDOWS: usize = 32;
 
 /// A window of a schedule, with nothing but what it says itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +23,11 @@ pub struct WindowLayer {
 /// Reads the tables.
 pub(super) fn read(read: &mut Reader, tables: &[ScheduleTable]) -> Vec<WindowLayer> {
     let path = KeyPath::of("schedule");
-    if tables.len() > MOST_WINDOWS {
+    if tables.len() > MAX_WINDOWS {
         read.error(
             "too-many-windows",
             At::Key(path),
-            format!("`schedule` has {} windows; at most {MOST_WINDOWS} are allowed", tables.len()),
+            format!("`schedule` has {} windows; at most {MAX_WINDOWS} are allowed", tables.len()),
             "days that are alike can share a window: days = [\"mon-fri\"]",
         );
         return Vec::new();

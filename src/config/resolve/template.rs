@@ -10,8 +10,8 @@ use crate::model::matching;
 
 /// Most instances of a template, and most bytes that its values come to in all of them: enough for
 /// any machine, and little enough that no file can fill the memory.
-const MOST_INSTANCES: usize = 1_000;
-const MOST_EXPANDED: usize = 16 << 20;
+const MAX_INSTANCES: usize = 1_000;
+const MAX_EXPANDED: usize = 16 << 20;
 
 /// The entries of a template, or one `None` for a job of its own.
 pub(super) fn instances(file: &JobFile, problems: &mut Vec<Problem>) -> Vec<Option<String>> {
@@ -27,9 +27,9 @@ pub(super) fn instances(file: &JobFile, problems: &mut Vec<Problem>) -> Vec<Opti
             .help("name an instance, or write `enabled = false`"),
         );
     }
-    if entries.len() > MOST_INSTANCES {
+    if entries.len() > MAX_INSTANCES {
         problems.push(too_many_instances(format!(
-            "`instances` has {} entries; at most {MOST_INSTANCES} are allowed",
+            "`instances` has {} entries; at most {MAX_INSTANCES} are allowed",
             entries.len()
         )));
         return vec![None];
@@ -56,10 +56,10 @@ pub(super) fn check(
     merged: &mut Layer,
     problems: &mut Vec<Problem>,
 ) {
-    if entries.len() > 1 && expanded_size(merged, entries.len()) > MOST_EXPANDED {
+    if entries.len() > 1 && expanded_size(merged, entries.len()) > MAX_EXPANDED {
         problems.push(too_many_instances(format!(
             "the jobs of this template come to more than {} MiB",
-            MOST_EXPANDED >> 20
+            MAX_EXPANDED >> 20
         )));
     }
     if file.instances.is_none() && uses_instance(merged) {

@@ -1,11 +1,11 @@
-//! What the processes of a run have done so far ([`Effort`]), read from `/proc`.
+//! What the processes of a run have done so far ([`Activity`]), read from `/proc`.
 
 use std::fs;
 use std::io;
 
 use super::clock;
 use super::process::{self, is_gone, read_thread_state, stat_of};
-use crate::model::effort::Effort;
+use crate::model::activity::Activity;
 use crate::model::process::{Pid, ProcessIdentity};
 
 /// What a run's main process and `others` have done; others that are gone have done nothing.
@@ -13,8 +13,8 @@ use crate::model::process::{Pid, ProcessIdentity};
 /// # Errors
 /// `/proc` cannot be read; `EACCES`: what a process writes is for its user to see, and for
 /// `CAP_SYS_PTRACE`.
-pub fn read(main: &ProcessIdentity, others: &[Pid]) -> io::Result<Effort> {
-    let mut all = Effort::default();
+pub fn read(main: &ProcessIdentity, others: &[Pid]) -> io::Result<Activity> {
+    let mut all = Activity::default();
     add(main, &mut all)?;
     for &pid in others.iter().filter(|&&pid| pid != main.pid) {
         if let Some(process) = process::identify(pid)? {
@@ -24,7 +24,7 @@ pub fn read(main: &ProcessIdentity, others: &[Pid]) -> io::Result<Effort> {
     Ok(all)
 }
 
-fn add(process: &ProcessIdentity, all: &mut Effort) -> io::Result<()> {
+fn add(process: &ProcessIdentity, all: &mut Activity) -> io::Result<()> {
     let Some(stat) = stat_of(process)?.filter(|stat| !stat.is_zombie()) else { return Ok(()) };
     let Some(written) = written(process.pid)? else { return Ok(()) };
     all.processes += 1;
@@ -92,6 +92,6 @@ mod tests {
         let seen = after.goes_on_since(&before, Duration::from_millis(50));
         child.kill().and_then(|()| child.wait()).expect("ours");
         assert!(!seen, "{before:?} {after:?}");
-        assert_eq!(read(&sleeper, &[]).expect("proc"), Effort::default(), "it is gone");
+        assert_eq!(read(&sleeper, &[]).expect("proc"), Activity::default(), "it is gone");
     }
 }

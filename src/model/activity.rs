@@ -12,7 +12,7 @@ const IDLE_TICKS: Duration = Duration::from_millis(20);
 
 /// What the processes of a run had done by some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Effort {
+pub struct Activity {
     /// How many they are.
     pub processes: usize,
     /// When the youngest of them began, in clock ticks since boot.
@@ -25,7 +25,7 @@ pub struct Effort {
     pub waits_for_disk: bool,
 }
 
-impl Effort {
+impl Activity {
     /// Whether they did anything since `earlier`, which was so long ago. In doubt they did.
     #[must_use]
     pub fn goes_on_since(&self, earlier: &Self, span: Duration) -> bool {
@@ -44,8 +44,8 @@ mod tests {
     #[test]
     fn who_only_waits_is_told_from_who_works() {
         let ms = Duration::from_millis;
-        let before = Effort { processes: 2, newest: 700, cpu: ms(500), written: 10, waits_for_disk: false };
-        let after = |change: fn(&mut Effort)| {
+        let before = Activity { processes: 2, newest: 700, cpu: ms(500), written: 10, waits_for_disk: false };
+        let after = |change: fn(&mut Activity)| {
             let mut after = before;
             change(&mut after);
             after.goes_on_since(&before, ms(2500))
