@@ -12,7 +12,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use crate::abort;
 use crate::linux::process::{self, PidFd};
 use crate::linux::sys;
-use crate::model::process::Pid;
+use crate::model::process::{Pid, ProcessIdentity};
 use crate::model::signal::Signal;
 use crate::runs::dir::{LockFile, RunDir};
 
@@ -36,6 +36,7 @@ pub struct Launcher {
 #[derive(Debug)]
 struct Nursery {
     socket: OwnedFd,
+    identity: ProcessIdentity,
     process: PidFd,
 }
 
@@ -74,7 +75,12 @@ impl Launcher {
     /// Ends a nursery that does not take what it is asked for. What it has not taken is lost with it, and told by the
     /// pipes of those starts.
     pub fn check(&mut self) {
-        if self.nursery.as_ref().is_some_and(|nursery| sys::unread(nursery.socket.as_fd()).unwrap_or(1) > 0) {
+        let is_deaf = |nursery: &Nursery| {
+            sys::unread(nursery.socket.as_fd()).unwrap_or(1) > 0
+                // It may have been stopped with a request in its hands.
+                || process::is_stopped(&nursery.identity).unwrap_or(false)
+        };
+        if self.nursery.as_ref().is_some_and(is_deaf) {
             self.end_nursery();
         }
     }
@@ -93,9 +99,11 @@ impl Launcher {
         abort::hand_on(&mut command);
         let child = command.spawn()?;
         // It is our child and not yet reaped, so the number is its own.
-        let process = Pid::new(child.id()).map(process::identify).transpose()?.flatten();
-        let process = process.as_ref().map(PidFd::open).transpose()?.flatten();
-        Ok(Nursery { socket: ours, process: process.ok_or_else(|| io::Error::other("it ended at once"))? })
+        let ended = || io::Error::other("it ended at once");
+        let identity =
+            Pid::new(child.id()).map(process::identify).transpose()?.flatten().ok_or_else(ended)?;
+        let process = PidFd::open(&identity)?.ok_or_else(ended)?;
+        Ok(Nursery { socket: ours, identity, process })
     }
 
     fn end_nursery(&mut self) {

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::harness::Site;
+use super::harness::{Site, names};
+use super::wait::await_true;
 
 /// System calls of supervisor, nursery and wrapper for each job that is started, at most.
 const MAX_CALLS: usize = 150;
@@ -47,6 +48,9 @@ fn until_they_run(jobs: usize) -> usize {
     site.start_command(command, &site.root, &[]);
     (0..jobs).for_each(|job| drop(site.running(&format!("job-{job}"))));
     let calls = calls(&file);
+    // The workloads write nothing, by which they could be found in the end.
+    (0..jobs).for_each(|job| site.remove(&format!("job-{job}")));
+    await_true("all of them ended", || names(&site.path("state/runs")).is_empty());
     site.term();
     calls
 }

@@ -29,6 +29,14 @@ pub fn current() -> io::Result<ProcessIdentity> {
         .ok_or_else(|| io::Error::other("/proc does not show this very process"))
 }
 
+/// Whether the process is stopped (SIGSTOP); false too if it is gone.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn is_stopped(process: &ProcessIdentity) -> io::Result<bool> {
+    Ok(stat_of(process)?.is_some_and(|stat| stat.state == b'T'))
+}
+
 /// Whether the process has ended and only waits to be reaped; false too if it is gone.
 ///
 /// # Errors

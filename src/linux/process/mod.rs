@@ -8,7 +8,9 @@ mod stat;
 
 pub use self::boot::boot_id;
 pub use self::family::{family, kill_family};
-pub use self::identity::{began, current, has_ended, identify, is_zombie, name, own_status, resident_bytes};
+pub use self::identity::{
+    began, current, has_ended, identify, is_stopped, is_zombie, name, own_status, resident_bytes,
+};
 pub(super) use self::pidfd::ready;
 pub use self::pidfd::{PidFd, send};
 pub(super) use self::stat::{
