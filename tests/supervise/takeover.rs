@@ -153,6 +153,23 @@ fn a_run_that_was_recorded_and_never_began_is_started() {
 }
 
 #[test]
+fn a_run_that_was_half_removed_is_no_run_although_its_report_names_it() {
+    let site = Site::started();
+    site.put("job", &sleeper(""));
+    let live = site.running("job");
+    site.kill();
+    end_unseen(&site, "job", &live);
+    // As a supervisor leaves it that was killed while it removed the run of a job that was not declared any more.
+    for record in ["spec.json", "started.json"] {
+        fs::remove_file(site.run_dir("job", &live).join(record)).expect("removed");
+    }
+    site.start();
+    let after = site.running_anew("job", &live);
+    assert_ne!(after.pid(), live.pid());
+    await_true("nothing of it is left", || !site.run_dir("job", &live).exists());
+}
+
+#[test]
 fn a_run_of_an_earlier_boot_is_unknown_and_a_continuous_job_goes_on() {
     let site = Site::started();
     site.put("live", &sleeper("lifecycle = \"continuous\"\n[restart]\ndelay = \"50m\"\nmax_delay = \"50m\""));

@@ -33,7 +33,10 @@ impl Executor {
         // follows, and knows how often the job was started.
         // A run whose report exists must get its final report.
         let told = observed::report_of(self.host.layout(), job).map(|report| report.run_id);
-        while let Some(dir) = newest.take_if(|dir| dir.run_id() != told && never_began(dir)) {
+        let is_told = |dir: &RunDir| dir.run_id() == told;
+        while let Some(dir) =
+            newest.take_if(|dir| is_half_removed(dir) || (!is_told(dir) && never_began(dir)))
+        {
             if let Ok(snapshot) = observed::look(&dir, clock::now()) {
                 // A process that was taken over may have been changed before that was recorded.
                 Run::resume(self.host.layout(), dir.clone(), snapshot).close_cgroup();
@@ -81,6 +84,12 @@ impl Executor {
             self.execute(job, Action::Report, Outlook::Settled);
         }
     }
+}
+
+/// Whether somebody was interrupted who removed the run, whose report was filed before, or who made it. (What lacks its spec
+/// is no run.)
+fn is_half_removed(dir: &RunDir) -> bool {
+    matches!(observed::look(dir, clock::now()), Err(LookError::NeverBegan))
 }
 
 /// Whether a run came to nothing before its workload was recorded, because somebody was interrupted, or because the
